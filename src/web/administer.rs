@@ -1,0 +1,179 @@
+//! `fastdisk`: shows the checked configuration, migrates the database, makes the administrator.
+//!
+//! Called by people and by `conf/stack.sh`. Results go to standard output, everything else to
+//! standard error; 0 done, 1 refused, 2 used wrongly. Never starts or stops a server.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::config::{Address, Config, WORKERS};
+
+const USAGE: &str = "\
+usage: fastdisk [--conf FILE] [--run DIR] COMMAND
+
+  config         print the checked configuration as shell assignments
+  migrate        bring the database up to date
+  create-admin   make the first administrator and print the generated password, once
+
+FILE is conf/fastdisk.toml or $FASTDISK_CONF; DIR is [run] dir or $FASTDISK_RUN.
+";
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Command {
+    Help,
+    Config,
+}
+
+/// Where the configuration is.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Places {
+    conf: Option<PathBuf>,
+    run: Option<PathBuf>,
+}
+
+/// The program `fastdisk`.
+pub fn administer(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let Some((places, command)) = parse(args.into_iter().skip(1)) else {
+        return complain(USAGE, 2);
+    };
+    match perform(places, command) {
+        Ok(text) => match std::io::stdout().write_all(text.as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+            Err(error) => complain(&format!("fastdisk: write: {error}\n"), 1),
+        },
+        Err(error) => complain(&format!("fastdisk: {error:#}\n"), 1),
+    }
+}
+
+/// Says why on standard error; nobody is left to tell if that is closed.
+fn complain(text: &str, code: u8) -> ExitCode {
+    let _closed = std::io::stderr().write_all(text.as_bytes());
+    ExitCode::from(code)
+}
+
+fn parse(mut args: impl Iterator<Item = OsString>) -> Option<(Places, Command)> {
+    let mut places = Places::default();
+    loop {
+        let arg = args.next()?;
+        let command = match arg.to_str()? {
+            "--conf" => {
+                places.conf = Some(args.next()?.into());
+                continue;
+            }
+            "--run" => {
+                places.run = Some(args.next()?.into());
+                continue;
+            }
+            "-h" | "--help" => Command::Help,
+            "config" => Command::Config,
+            _ => return None,
+        };
+        return args.next().is_none().then_some((places, command));
+    }
+}
+
+fn perform(places: Places, command: Command) -> anyhow::Result<String> {
+    if command == Command::Help {
+        return Ok(USAGE.to_owned());
+    }
+    let config = load(places)?;
+    match command {
+        Command::Help | Command::Config => Ok(shell_lines(&config)),
+    }
+}
+
+/// The configuration that the arguments or else the environment name.
+fn load(places: Places) -> anyhow::Result<Config> {
+    let conf = places.conf.or_else(|| std::env::var_os("FASTDISK_CONF").map(PathBuf::from));
+    let run = places.run.or_else(|| std::env::var_os("FASTDISK_RUN").map(PathBuf::from));
+    // What is typed or exported is relative to where that is done, not to the file.
+    let run = run.map(std::path::absolute).transpose()?;
+    Ok(Config::load(&conf.unwrap_or_else(|| PathBuf::from("conf/fastdisk.toml")), run)?)
+}
+
+/// One `section_key='value'` per line, safe for `eval`; lists are joined with blanks.
+fn shell_lines(config: &Config) -> String {
+    let mut out = String::new();
+    let mut line = |key: &str, value: &dyn std::fmt::Display| {
+        let quoted = value.to_string().replace('\'', r"'\''");
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "{key}='{quoted}'");
+    };
+    line("site_listen", &config.listen);
+    if let Address::Tcp { host, port } = &config.listen {
+        line("site_host", host);
+        line("site_port", port);
+    }
+    line("site_public_url", &config.public_url.as_deref().unwrap_or_default());
+    line("store_private", &config.store.private);
+    let trackers: Vec<String> = config.store.trackers.iter().map(Address::to_string).collect();
+    line("store_trackers", &trackers.join(" "));
+    line("store_group", &config.store.group.as_deref().unwrap_or_default());
+    line("store_timeout_s", &config.store.timeout.as_secs());
+    line("store_connect_timeout_s", &config.store.connect_timeout.as_secs());
+    let database = &config.database;
+    line("database_private", &database.private);
+    match &database.server {
+        Address::Unix(path) => line("database_socket", &path.display()),
+        tcp @ Address::Tcp { .. } => line("database_address", tcp),
+    }
+    line("database_user", &database.user);
+    line("database_password", &database.password);
+    line("database_name", &database.name);
+    line("database_connections_max", &database.connections_max);
+    line("redis_private", &config.redis_private);
+    line("redis_url", &config.redis_url);
+    if let Some(path) = &config.redis_socket {
+        line("redis_socket", &path.display());
+    }
+    line("memcached_private", &config.memcached_private);
+    line("memcached_socket", &config.memcached_socket.display());
+    line("workers", &WORKERS.join(" "));
+    for (name, worker) in &config.workers {
+        line(&format!("workers_{name}_listen"), &worker.listen);
+        line(&format!("workers_{name}_processes"), &worker.processes);
+    }
+    for (name, value) in config.limits.table() {
+        line(&format!("limits_{name}"), &value);
+    }
+    line("run_dir", &config.run_dir.display());
+    line("run_tracker_port", &config.tracker_port);
+    line("run_storage_port", &config.storage_port);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Option<(Places, Command)> {
+        parse(text.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn command_lines() {
+        let none = || Places { conf: None, run: None };
+        let both = Places { conf: Some("a".into()), run: Some("b".into()) };
+        assert_eq!(words("config"), Some((none(), Command::Config)));
+        assert_eq!(words("--conf a --run b config"), Some((both, Command::Config)));
+        assert_eq!(words("--help"), Some((none(), Command::Help)));
+        for wrong in ["", "--conf", "--run x", "confgi", "config more", "-x config"] {
+            assert_eq!(words(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_value_cannot_leave_its_quotes() {
+        let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../../conf/fastdisk.toml");
+        let mut config = Config::load(shipped.as_ref(), Some("/x'; touch /y; '".into())).unwrap();
+        config.database.password = "a'b".to_owned();
+        let text = shell_lines(&config);
+        assert!(text.contains(r"database_password='a'\''b'"), "{text}");
+        assert!(text.contains(r"run_dir='/x'\''; touch /y; '\'''"), "{text}");
+    }
+}
