@@ -1,0 +1,1 @@
+//! File ids: parse, print, what they encode (storage.md 2).
