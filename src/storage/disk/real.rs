@@ -1,0 +1,207 @@
+//! The real disk: each effect of the port is one system call, counted.
+//!
+//! Made once by `run`. Never follows a link when it writes, never retries a failed sync, and
+//! keeps no cache: what it reports is what the kernel says now.
+
+use std::{
+    ffi::OsString,
+    fs::File,
+    io,
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::{ffi::OsStringExt, fs::FileExt},
+    },
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use rustix::fs::{
+    Advice, AtFlags, CWD, FallocateFlags, FileType, Mode, OFlags, RenameFlags, StatVfsMountFlags,
+};
+
+use super::port::{Disk, DiskFile, Kind, Open, Space, Stat};
+
+/// Files are readable for everyone: nginx serves them as another user.
+const FILE_MODE: Mode = Mode::from_raw_mode(0o644);
+const DIR_MODE: Mode = Mode::from_raw_mode(0o755);
+
+/// The adapter. The counter numbers the effects of this process.
+#[derive(Debug, Default)]
+pub struct RealDisk {
+    effects: Arc<AtomicU64>,
+}
+
+impl RealDisk {
+    /// How many effects were asked for so far.
+    pub fn effects(&self) -> u64 {
+        self.effects.load(Ordering::Relaxed)
+    }
+
+    fn count(&self) {
+        self.effects.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn wrap(&self, file: File) -> Box<dyn DiskFile> {
+        Box::new(RealFile { file, effects: Arc::clone(&self.effects) })
+    }
+}
+
+impl Disk for RealDisk {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.count();
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = rustix::fs::open(path, flags | OFlags::NOFOLLOW, FILE_MODE)?;
+        Ok(self.wrap(file.into()))
+    }
+
+    fn open(&self, path: &Path, how: Open) -> io::Result<Box<dyn DiskFile>> {
+        self.count();
+        let flags = match how {
+            // A pipe or device that somebody put here must not stop us: NONBLOCK.
+            Open::Read => OFlags::RDONLY | OFlags::NONBLOCK,
+            Open::Write => OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK,
+            Open::WriteOrCreate => OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CREATE,
+        };
+        let file = rustix::fs::open(path, flags | OFlags::CLOEXEC, FILE_MODE)?;
+        Ok(self.wrap(file.into()))
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.count();
+        match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+                // File systems without the flag have hard links, which refuse in the same way.
+                rustix::fs::linkat(CWD, from, CWD, to, AtFlags::empty())?;
+                Ok(rustix::fs::unlinkat(CWD, from, AtFlags::empty())?)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    fn rename_over(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.count();
+        Ok(rustix::fs::rename(from, to)?)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.count();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = rustix::fs::open(dir, flags, Mode::empty())?;
+        Ok(rustix::fs::fsync(dir)?)
+    }
+
+    fn make_dir(&self, dir: &Path) -> io::Result<()> {
+        self.count();
+        Ok(rustix::fs::mkdir(dir, DIR_MODE)?)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.count();
+        Ok(rustix::fs::unlink(path)?)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
+        self.count();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = rustix::fs::open(dir, flags, Mode::empty())?;
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(dir)? {
+            let name = entry?.file_name().to_bytes().to_vec();
+            if name != b"." && name != b".." {
+                names.push(OsString::from_vec(name));
+            }
+        }
+        Ok(names)
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<Stat> {
+        self.count();
+        Ok(facts(&rustix::fs::lstat(path)?))
+    }
+
+    fn stat_target(&self, path: &Path) -> io::Result<Stat> {
+        self.count();
+        Ok(facts(&rustix::fs::stat(path)?))
+    }
+
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        self.count();
+        let vfs = rustix::fs::statvfs(path)?;
+        let usable = !vfs.f_flag.contains(StatVfsMountFlags::RDONLY);
+        let free = if usable { vfs.f_bavail.saturating_mul(vfs.f_frsize) } else { 0 };
+        Ok(Space { total: vfs.f_blocks.saturating_mul(vfs.f_frsize), free })
+    }
+}
+
+#[derive(Debug)]
+struct RealFile {
+    file: File,
+    effects: Arc<AtomicU64>,
+}
+
+impl RealFile {
+    fn count(&self) {
+        self.effects.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl DiskFile for RealFile {
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.count();
+        self.file.write_all_at(bytes, offset)
+    }
+
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        self.count();
+        loop {
+            match self.file.read_at(out, offset) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.count();
+        // fdatasync includes the length, which is all of the metadata that a reader needs.
+        self.file.sync_data()
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        self.count();
+        self.file.set_len(len)
+    }
+
+    fn reserve(&self, len: u64) -> io::Result<()> {
+        self.count();
+        Ok(rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, len)?)
+    }
+
+    fn stat(&self) -> io::Result<Stat> {
+        self.count();
+        Ok(facts(&rustix::fs::fstat(&self.file)?))
+    }
+
+    fn will_read(&self, offset: u64, len: u64) {
+        let len = std::num::NonZeroU64::new(len);
+        // A hint that is refused changes nothing.
+        let _ = rustix::fs::fadvise(&self.file, offset, len, Advice::WillNeed);
+    }
+
+    fn raw(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.file.as_fd())
+    }
+}
+
+fn facts(stat: &rustix::fs::Stat) -> Stat {
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Kind::File,
+        FileType::Directory => Kind::Dir,
+        FileType::Symlink => Kind::Link,
+        _ => Kind::Other,
+    };
+    Stat { kind, len: u64::try_from(stat.st_size).unwrap_or(0), mtime: stat.st_mtime }
+}
