@@ -34,6 +34,8 @@ pub mod fileid; // group1/M00/00/00/...: parse, print, what it encodes
 
 pub mod metadata; // name/value pairs of a file
 
+pub mod binlog; // one line of the binlog; one mark file
+
 pub mod ini; // configuration text
 
 pub mod tracker; // bodies of tracker messages
