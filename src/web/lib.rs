@@ -6,4 +6,9 @@
 mod administer;
 mod config; // start here: what can be set // the program `fastdisk`
 
+pub mod multipart; // an upload's body as a stream of parts
+pub mod request; // what a handler is given
+pub mod response; // what a handler returns
+pub mod serve; // connection -> fcgi -> handler -> fcgi
+
 pub use administer::administer;
