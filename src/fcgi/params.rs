@@ -305,13 +305,14 @@ mod tests {
         }
     }
 
+    fn bytes(len_max: usize) -> impl Strategy<Value = Vec<u8>> {
+        proptest::collection::vec(any::<u8>(), 0..len_max)
+    }
+
     proptest! {
         #[test]
         fn pieces_do_not_matter(
-            list in proptest::collection::vec(
-                (proptest::collection::vec(any::<u8>(), 0..200), proptest::collection::vec(any::<u8>(), 0..200)),
-                0..3,
-            ),
+            list in proptest::collection::vec((bytes(200), bytes(200)), 0..3),
             cuts in proptest::collection::vec(0usize..1024, 0..6),
         ) {
             let mut bytes = Vec::new();
@@ -330,7 +331,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_end_in_a_value_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+        fn any_bytes_end_in_a_value_or_an_error(bytes in bytes(600)) {
             let mut decoder = Decoder::new(LIMITS);
             for byte in &bytes {
                 if decoder.push(&[*byte]).is_err() {

@@ -5,6 +5,7 @@
 //! it would gather a preamble or a header block of any size and read ahead as fast as bytes
 //! come, so the stream it is given is cut into small pieces, one per poll, and counted. Nothing
 //! here keeps a part or writes a file: parts come in the order the client chose.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 use std::pin::Pin;
 use std::sync::Arc;

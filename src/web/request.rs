@@ -2,6 +2,7 @@
 //!
 //! Made by `serve` from the parameters of a FastCGI request; read by every handler. Nothing
 //! here does I/O except waiting for the body, and nothing here knows what a route means.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 mod body;
 mod fields;

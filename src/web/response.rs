@@ -2,6 +2,7 @@
 //!
 //! Made by handlers, written by `serve`. A header that could end its line early cannot be put
 //! into one, so nothing a user typed can add a header of its own.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 use std::pin::Pin;
 

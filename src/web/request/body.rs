@@ -3,6 +3,7 @@
 //! The connection holds the `Feed`, the handler the `Body`. The queue never refuses bytes: its
 //! bound is kept by the connection, which stops reading the socket while `Feed::queued` is at
 //! its limit. Neither side ever waits while holding the lock.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 use std::collections::VecDeque;
 use std::pin::Pin;

@@ -1,6 +1,7 @@
 //! Small texts inside a request: query and form fields, headers, cookies, nesting of JSON.
 //!
 //! Called by `request`. Every function is total: any bytes in, a value or None out.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 use fcgi::Params;
 

@@ -2,6 +2,7 @@
 //!
 //! Called by `request`. Never resolves dot segments: the web server chose the worker by a
 //! path it had normalised, and a second reading here could differ from its.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 /// The decoded segments of the path before any query, or None if it is malformed.
 pub(super) fn segments(target: &[u8]) -> Option<Vec<String>> {
