@@ -26,6 +26,9 @@ pub mod admin; // removing storages and groups (93, 94, 108)
 
 pub mod leader; // what trackers ask each other (58, 63-67)
 
+#[cfg(test)]
+mod golden;
+
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::IpAddr;
@@ -122,8 +125,7 @@ pub struct Brief {
 impl Brief {
     pub const LEN: usize = 67;
     /// The brief about nobody.
-    pub const NOBODY: Self =
-        Self { state: StorageState::Init, port: 0, id: None, address: None };
+    pub const NOBODY: Self = Self { state: StorageState::Init, port: 0, id: None, address: None };
 
     /// Reads one record from a body of several.
     pub fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -155,11 +157,6 @@ pub(crate) fn read_id_text(reader: &mut Reader<'_>) -> Result<StorageId, DecodeE
 /// A port in eight bytes.
 pub(crate) fn read_port64(reader: &mut Reader<'_>) -> Result<u16, DecodeError> {
     u16::try_from(reader.low32()?).map_err(|_| DecodeError::BadValue("port"))
-}
-
-/// A count in eight bytes.
-pub(crate) fn read_count(reader: &mut Reader<'_>) -> Result<u32, DecodeError> {
-    u32::try_from(reader.i64()?).map_err(|_| DecodeError::BadValue("count"))
 }
 
 /// Reads records of equal length until the body ends; a part of a record is an error.

@@ -30,8 +30,8 @@ impl Endpoint {
     }
 
     fn read(reader: &mut Reader<'_>, width: IpWidth) -> Result<Self, DecodeError> {
-        let address = decode_ip(reader, width.text_only())?
-            .ok_or(DecodeError::BadText("ip address"))?;
+        let address =
+            decode_ip(reader, width.text_only())?.ok_or(DecodeError::BadText("ip address"))?;
         Ok(Self { address, port: read_port64(reader)? })
     }
 
@@ -123,12 +123,7 @@ impl FetchTarget {
     }
 }
 
-fn encode_servers(
-    group: &GroupName,
-    servers: &[Endpoint],
-    width: IpWidth,
-    out: &mut Vec<u8>,
-) {
+fn encode_servers(group: &GroupName, servers: &[Endpoint], width: IpWidth, out: &mut Vec<u8>) {
     group.encode(out);
     for server in servers {
         server.encode(width, out);
