@@ -9,18 +9,18 @@ use std::path::{Path, PathBuf};
 
 /// A file, named by its path from the root of the repository.
 #[derive(Debug)]
-pub struct Source {
-    pub path: String,
-    pub text: String,
+pub(crate) struct Source {
+    pub(crate) path: String,
+    pub(crate) text: String,
     /// The text with comments and the inside of strings blanked, line for line.
-    pub code: Vec<String>,
+    pub(crate) code: Vec<String>,
     /// For each line: does it belong to `#[cfg(test)]`?
-    pub is_test: Vec<bool>,
+    pub(crate) is_test: Vec<bool>,
 }
 
 impl Source {
     /// Reads `text` as the content of `path`; Rust is scanned, anything else is taken as it is.
-    pub fn new(path: &str, text: &str) -> Self {
+    pub(crate) fn new(path: &str, text: &str) -> Self {
         let masked = if path.ends_with(".rs") { mask(text) } else { text.to_owned() };
         let code: Vec<String> = masked.lines().map(str::to_owned).collect();
         let is_test = test_lines(&code, path);
@@ -28,13 +28,13 @@ impl Source {
     }
 
     /// Lines of code that are not test code, with their numbers from 1.
-    pub fn live(&self) -> impl Iterator<Item = (usize, &str)> {
+    pub(crate) fn live(&self) -> impl Iterator<Item = (usize, &str)> {
         let lines = self.code.iter().zip(&self.is_test).enumerate();
         lines.filter(|(_, (_, test))| !**test).map(|(i, (line, _))| (i + 1, line.as_str()))
     }
 
     /// Paths named after `crate::` or `super::`, in `use` trees and elsewhere, with the line.
-    pub fn own_paths(&self) -> Vec<(usize, String)> {
+    pub(crate) fn own_paths(&self) -> Vec<(usize, String)> {
         let mut found = Vec::new();
         let mut pending: Option<(usize, String)> = None;
         for (number, line) in self.live() {
@@ -64,7 +64,7 @@ impl Source {
     }
 
     /// Each function outside test code: its name, its first line, how many lines it takes.
-    pub fn functions(&self) -> Vec<(String, usize, usize)> {
+    pub(crate) fn functions(&self) -> Vec<(String, usize, usize)> {
         let mut found = Vec::new();
         for (number, line) in self.live() {
             for (at, _) in line.match_indices("fn ") {
@@ -106,7 +106,7 @@ impl Source {
     }
 
     /// Modules this file declares for tests only: `#[cfg(test)] mod name;`.
-    pub fn test_modules(&self) -> BTreeSet<String> {
+    pub(crate) fn test_modules(&self) -> BTreeSet<String> {
         let mut names = BTreeSet::new();
         for (index, line) in self.code.iter().enumerate() {
             if is_test_attribute(line) {
@@ -121,7 +121,7 @@ impl Source {
 }
 
 /// Is `word` in `line`, not as a part of a longer name?
-pub fn has_word(line: &str, word: &str) -> bool {
+pub(crate) fn has_word(line: &str, word: &str) -> bool {
     let edge =
         |c: Option<char>, own: Option<char>| !own.is_some_and(is_ident) || !c.is_some_and(is_ident);
     line.match_indices(word).any(|(at, _)| {
@@ -132,7 +132,7 @@ pub fn has_word(line: &str, word: &str) -> bool {
 }
 
 /// Every file below `root/dir` whose name ends in one of `endings`, sorted, from the root.
-pub fn files(root: &Path, dir: &str, endings: &[&str]) -> Vec<PathBuf> {
+pub(crate) fn files(root: &Path, dir: &str, endings: &[&str]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut todo = vec![root.join(dir)];
     while let Some(dir) = todo.pop() {
