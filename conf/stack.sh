@@ -1,0 +1,504 @@
+#!/usr/bin/env bash
+# Runs the whole drive in one directory: database, caches, tracker, storage, workers, nginx.
+#
+#   conf/stack.sh [--conf FILE] [--run DIR] [--bin-dir DIR] start|stop|status|logs|clean
+#
+# Called by `make run`, `make stop` and so on, and by the tests with a configuration and a
+# directory of their own. Everything needed at run time is copied into the run directory, an
+# installed image that a service user can read; nothing outside it is written, except that root
+# makes the system user `fastdisk` and, where that user could not reach the directory, keeps
+# the data in /var/lib/fastdisk behind a link. Never touches the machine's own servers.
+# shellcheck disable=SC2154 # site_*, run_*, database_* and so on come from `fastdisk config`
+set -euo pipefail
+umask 027
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(dirname "$here")
+PATH=$PATH:/usr/sbin:/sbin
+# shellcheck source=conf/process.sh
+. "$here/process.sh"
+
+conf=$here/fastdisk.toml
+run=$root/run
+bin_dir=$root/target/release
+service_user=fastdisk
+# Below this, names of sockets fit into the 107 bytes that the kernel allows.
+run_path_max=80
+
+usage() {
+    sed -n '4s/^# *//p' "${BASH_SOURCE[0]}" >&2
+    exit 2
+}
+
+# Where things are ------------------------------------------------------------------------
+
+# The run directory, created if need be: `run` becomes its true path.
+open_run() {
+    case $run in /*) ;; *) run=$PWD/$run ;; esac
+    local named=$run
+    [ -L "$run" ] || [ -d "$run" ] || choose_place
+    [ -e "$run" ] || die "$named is a link to nowhere; remove it"
+    run=$(realpath "$run")
+    if [ ! -e "$run/.fastdisk" ]; then
+        [ -z "$(ls -A "$run")" ] || die "$named is not empty and not a run directory"
+        touch "$run/.fastdisk"
+    fi
+    own_run
+    mkdir -p "$run"/{bin,etc,lib,pid} "$run"/{data,log,tmp}
+    if [ "$(id -u)" = 0 ]; then
+        # Ours stay ours: with the sticky bit the service user adds sockets, but replaces nothing.
+        chgrp "$service_user" "$run" "$run"/{bin,etc,lib}
+        chmod 1770 "$run"
+        chown "$service_user:$service_user" "$run"/{data,log,tmp}
+        chmod 755 "$run/pid"
+    fi
+}
+
+own_run() {
+    [ -O "$run/.fastdisk" ] || die "$run belongs to $(stat -c %U "$run"): run this as that user"
+}
+
+# Makes the run directory where the service user can reach it.
+choose_place() {
+    mkdir -p "$(dirname "$run")"
+    local place
+    place=$(realpath "$(dirname "$run")")/$(basename "$run")
+    if [ "$(id -u)" = 0 ] && { [ ${#place} -gt $run_path_max ] ||
+        ! "${as_service[@]}" test -x "$(dirname "$place")"; }; then
+        local far
+        far=/var/lib/fastdisk/$(printf %s "$place" | sha256sum | cut -c 1-12)
+        say "user $service_user cannot reach $place: the data goes to $far"
+        mkdir -p "$far"
+        chmod 755 /var/lib/fastdisk
+        ln -sfn "$far" "$run"
+    else
+        mkdir "$run"
+    fi
+}
+
+# As root, servers run as a system user of their own; else as whoever calls.
+choose_user() {
+    as_service=()
+    [ "$(id -u)" = 0 ] || return 0
+    if ! getent passwd "$service_user" >/dev/null; then
+        useradd --system --user-group --no-create-home --home-dir /nonexistent \
+            --shell /usr/sbin/nologin "$service_user"
+    fi
+    as_service=(setpriv "--reuid=$service_user" "--regid=$service_user" --init-groups)
+}
+
+# What servers get to see of the environment: nothing of the caller's but these.
+choose_environment() {
+    clean_env=(env -i "PATH=$PATH" LANG=C.UTF-8 "HOME=$run/tmp" "TMPDIR=$run/tmp"
+        "FASTDISK_CONF=$run/etc/fastdisk.toml" "FASTDISK_RUN=$run")
+    local name
+    for name in RUST_LOG RUST_BACKTRACE TZ; do
+        [ -z "${!name:-}" ] || clean_env+=("$name=${!name}")
+    done
+}
+
+# One start, stop or clean at a time. Descriptor 9 is never handed to a server.
+lock() {
+    exec 9>>"$run/.fastdisk"
+    flock -n 9 && return 0
+    say "another start or stop is at work in $run; waiting for it"
+    flock -w 600 9 || die "it has not ended after 10 minutes"
+}
+
+# Checked settings as variables: site_host, run_tracker_port, workers_login_listen, …
+read_settings() {
+    local settings
+    settings=$("$1" --conf "$2" --run "$run" config) || exit 1
+    eval "$settings"
+    local own=" 127.0.0.1:$run_tracker_port localhost:$run_tracker_port "
+    [ "$store_private" != true ] || [[ $own == *" $store_trackers "* ]] ||
+        die "$conf: [store] trackers must be [\"127.0.0.1:$run_tracker_port\"], the tracker that" \
+            "\`tracker_port\` starts, or [store] private = false"
+    services=()
+    [ "$database_private" != true ] || services+=(mysql)
+    [ "$redis_private" != true ] || services+=(redis)
+    [ "$memcached_private" != true ] || services+=(memcached)
+    [ "$store_private" != true ] || services+=(tracker storage)
+    # shellcheck disable=SC2206 # names without blanks
+    services+=($workers nginx)
+}
+
+worker_listen() {
+    local key=workers_$1_listen
+    listen=${!key}
+    key=workers_$1_processes
+    processes=${!key}
+}
+
+# The installed image -----------------------------------------------------------------------
+
+# Replaces $2 by $1 if they differ; a running program keeps the file it was started from.
+put() {
+    cmp -s "$1" "$2" && return 0
+    cp "$1" "$2.new"
+    chmod "${3:-640}" "$2.new"
+    [ "$(id -u)" != 0 ] || chgrp "$service_user" "$2.new"
+    mv -f "$2.new" "$2"
+    changed=yes
+}
+
+install_image() {
+    local name module=$bin_dir/libngx_fastdfs_module.so
+    changed=
+    for name in fastdisk fdfs_trackerd fdfs_storaged $workers; do
+        [ -x "$bin_dir/$name" ] || die "$bin_dir/$name is missing: build it first (make build)"
+        put "$bin_dir/$name" "$run/bin/$name" 750
+    done
+    [ -f "$module" ] || die "$module is missing: build it first (make nginx)"
+    put "$module" "$run/lib/libngx_fastdfs_module.so"
+    put "$conf" "$run/etc/fastdisk.toml"
+    put "$root/nginx/fastcgi.conf" "$run/etc/fastcgi.conf"
+    rm -rf "$run/www.new"
+    cp -R "$root/www" "$run/www.new"
+    chmod -R u=rwX,g=rX,o= "$run/www.new"
+    [ "$(id -u)" != 0 ] || chgrp -R "$service_user" "$run/www.new"
+    rm -rf "$run/www"
+    mv "$run/www.new" "$run/www"
+    render_all
+}
+
+# Fills in the @NAMES@ of template $1, given as NAME=VALUE after the target $2.
+render() {
+    local text target=$2 pair
+    text=$(grep -v '^#' "$1")
+    shift 2
+    for pair in "$@"; do
+        text=${text//"@${pair%%=*}@"/${pair#*=}}
+    done
+    [[ ! $text =~ @[A-Z_]+@ ]] || die "nothing fills in ${BASH_REMATCH[0]} of $target"
+    printf '%s\n' "$text" >"$run/tmp.render"
+    put "$run/tmp.render" "$target"
+    rm -f "$run/tmp.render"
+}
+
+# Copies configuration $1 to $2 with keys replaced, given as KEY=VALUE.
+set_keys() {
+    local target=$2 pair
+    cp "$1" "$run/tmp.keys"
+    shift 2
+    for pair in "$@"; do
+        sed -i -E "/^[# ]*${pair%%=*} *=/d" "$run/tmp.keys"
+    done
+    printf '%s\n' "$@" >>"$run/tmp.keys"
+    put "$run/tmp.keys" "$target"
+    rm -f "$run/tmp.keys"
+}
+
+render_all() {
+    local etc=$run/etc name ups=() tracker="tracker_server=127.0.0.1:$run_tracker_port"
+    render "$here/mariadb.cnf" "$etc/mariadb.cnf" "RUN=$run" \
+        "DATABASE_SOCKET=${database_socket:-}"
+    render "$here/redis.conf" "$etc/redis.conf" "RUN=$run" "REDIS_SOCKET=${redis_socket:-}"
+    set_keys "$here/tracker.conf" "$etc/tracker.conf" "port=$run_tracker_port" \
+        bind_addr=127.0.0.1 "base_path=$run/data/tracker"
+    set_keys "$here/storage.conf" "$etc/storage.conf" "port=$run_storage_port" \
+        bind_addr=127.0.0.1 "group_name=${store_group:-group1}" "base_path=$run/data/storage" \
+        store_path_count=1 "store_path0=$run/data/store0" "$tracker"
+    local lines=() address
+    for address in $store_trackers; do
+        lines+=("tracker_server=$address")
+    done
+    set_keys "$here/client.conf" "$etc/client.conf" "${lines[@]}"
+    for name in $workers; do
+        worker_listen "$name"
+        ups+=("UP_${name^^}=$listen")
+    done
+    local user_line=
+    [ "$(id -u)" != 0 ] || [ "$site_port" -ge 1024 ] || user_line="user $service_user;"
+    render "$root/nginx/nginx.conf" "$etc/nginx.conf" "USER_LINE=$user_line" "RUN=$run" \
+        "MODULE=$run/lib/libngx_fastdfs_module.so" "LISTEN=$site_listen" "WWW=$run/www" \
+        MIME=/etc/nginx/mime.types "FASTCGI=$etc/fastcgi.conf" "GROUP=${store_group:-group1}" \
+        "STORE_PATHS=fastdfs_store_path $run/data/store0;" "${ups[@]}"
+}
+
+# Starting ------------------------------------------------------------------------------------
+
+# Says which ports that we are about to use are somebody else's, and where to change them.
+check_ports() {
+    local name taken=0 listen processes
+    claim() { # service, host, port, key, section
+        is_up "$1" || ! port_taken "$2" "$3" && return 0
+        warn "port $3 is taken by another program: free it, or change \`$4\` in [$5] of $conf"
+        taken=1
+    }
+    claim nginx "$site_host" "$site_port" listen site
+    if [ "$store_private" = true ]; then
+        claim tracker 127.0.0.1 "$run_tracker_port" tracker_port run
+        claim storage 127.0.0.1 "$run_storage_port" storage_port run
+    fi
+    for name in $workers; do
+        worker_listen "$name"
+        case $listen in
+        unix:*) ;;
+        *) claim "$name" "${listen%:*}" "${listen##*:}" listen "workers.$name" ;;
+        esac
+    done
+    [ $taken = 0 ] || exit 1
+}
+
+start_mysql() {
+    if [ ! -d "$run/data/mysql" ]; then
+        say "creating the database"
+        rm -rf "$run/data/mysql.new"
+        "${clean_env[@]}" "${as_service[@]}" mariadb-install-db --no-defaults --skip-test-db \
+            "--datadir=$run/data/mysql.new" --auth-root-authentication-method=normal \
+            >"$run/log/mysql-install.log" 2>&1 9>&- ||
+            die "the database could not be created; see $run/log/mysql-install.log"
+        "${as_service[@]}" mv "$run/data/mysql.new" "$run/data/mysql"
+    fi
+    launch mysql mariadbd "--defaults-file=$run/etc/mariadb.cnf"
+}
+
+mysql_root() {
+    mariadb --no-defaults --protocol=socket "--socket=$database_socket" --user=root "$@"
+}
+
+start_redis() {
+    "${as_service[@]}" mkdir -p "$run/data/redis"
+    launch redis redis-server "$run/etc/redis.conf"
+}
+
+start_memcached() {
+    launch memcached memcached -s "$memcached_socket" -a 0700 -U 0 -m 64 -c 1024
+}
+
+start_tracker() {
+    "${as_service[@]}" mkdir -p "$run/data/tracker"
+    launch tracker "$run/bin/fdfs_trackerd" "$run/etc/tracker.conf" start --foreground
+}
+
+start_storage() {
+    "${as_service[@]}" mkdir -p "$run/data/storage" "$run/data/store0"
+    launch storage "$run/bin/fdfs_storaged" "$run/etc/storage.conf" start --foreground
+}
+
+start_worker() {
+    local listen processes where user=()
+    worker_listen "$1"
+    case $listen in
+    unix:*) where=(-s "${listen#unix:}" -M 0600) ;;
+    *) where=(-a "${listen%:*}" -p "${listen##*:}") ;;
+    esac
+    [ "$(id -u)" != 0 ] || user=(-u "$service_user" -g "$service_user")
+    launch_worker "$1" "$processes" "${where[@]}" "${user[@]}"
+}
+
+start_nginx() {
+    local nginx=(nginx -e "$run/log/nginx-error.log" -p "$run" -c "$run/etc/nginx.conf")
+    "${clean_env[@]}" "${as_service[@]}" "${nginx[@]}" -t -q >"$run/log/nginx.log" 2>&1 ||
+        give_up nginx "does not accept its configuration"
+    # Below 1024 only root may listen; then the workers of nginx alone are the service user.
+    [ "$site_port" -ge 1024 ] || local as_service=()
+    launch nginx "${nginx[@]}" -g 'daemon off;'
+}
+
+# Is service $1 answering?
+healthy() {
+    case $1 in
+    mysql) mysql_root -e 'SELECT 1' >/dev/null 2>&1 ;;
+    redis) redis-cli -s "$redis_socket" ping 2>/dev/null | grep -q PONG ;;
+    memcached) curl -s -m 2 --unix-socket "$memcached_socket" \
+        'gopher://localhost/_version%0d%0aquit' 2>/dev/null | grep -q VERSION ;;
+    tracker) store_answers "$run_tracker_port" 111 ;; # active test
+    storage) store_answers "$run_storage_port" 111 &&
+        store_answers "$run_tracker_port" 101 ;; # the tracker knows where to store
+    nginx) http_ok / ;;
+    *) http_ok "/api/$1/health" ;;
+    esac
+}
+
+http_ok() {
+    local host=$site_host
+    case $host in 0.0.0.0 | ::) host=localhost ;; *:*) host="[$host]" ;; esac
+    curl -s -f -m 5 -o /dev/null "http://$host:$site_port$1"
+}
+
+# Does the daemon on port $1 answer command $2, which has no body, with status 0?
+store_answers() {
+    local answer
+    answer=$({
+        exec 3<>"/dev/tcp/127.0.0.1/$1" &&
+            printf '\0\0\0\0\0\0\0\0%b\0' "\\x$(printf %x "$2")" >&3 &&
+            timeout 5 head -c 10 <&3 | od -An -v -tx1 | tr -d ' \n'
+    } 2>/dev/null) || return 1
+    [ "${answer:16}" = 6400 ] # response, no error
+}
+
+# The inside of a quoted SQL text.
+sql_text() {
+    local text=${1//\\/\\\\}
+    printf %s "${text//\'/\'\'}"
+}
+
+# Makes the database and its user as the configuration says; harmless when they exist.
+prepare_database() {
+    if [ "$database_private" = true ]; then
+        local account password
+        account="'$(sql_text "$database_user")'@'localhost'"
+        password="'$(sql_text "$database_password")'"
+        mysql_root <<EOF
+CREATE DATABASE IF NOT EXISTS \`$database_name\` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+CREATE USER IF NOT EXISTS $account IDENTIFIED BY $password;
+ALTER USER $account IDENTIFIED BY $password;
+GRANT ALL PRIVILEGES ON \`$database_name\`.* TO $account;
+EOF
+    fi
+    fastdisk migrate >>"$run/log/migrate.log" 2>&1 ||
+        die "the database is not up to date: $(tail -n 5 "$run/log/migrate.log")"
+}
+
+fastdisk() {
+    "${clean_env[@]}" "${as_service[@]}" "$run/bin/fastdisk" "$@" 9>&-
+}
+
+# Are all processes of a service there that should be?
+complete() {
+    is_up "$1" || return 1
+    local key=workers_$1_processes
+    [ ${#pids[@]} -ge "${!key:-1}" ]
+}
+
+start() {
+    choose_user
+    open_run
+    choose_environment
+    lock
+    trap 'interrupted=yes' INT TERM HUP
+    read_settings "$bin_dir/fastdisk" "$conf"
+    check_ports
+    install_image
+    local name started=()
+    for name in "${services[@]}"; do
+        adopt "$name"
+        complete "$name" && continue
+        leave_if_interrupted
+        case $name in
+        mysql | redis | memcached | tracker | storage | nginx) "start_$name" ;;
+        *) stop_service "$name" TERM 30 KILL 10 && start_worker "$name" ;;
+        esac
+        started+=("$name")
+        # What comes later needs what came before; the workers answer through nginx.
+        case $name in
+        mysql) await mysql 120 healthy mysql && prepare_database ;;
+        redis | memcached | tracker | storage) await "$name" 60 healthy "$name" ;;
+        esac
+    done
+    [[ " ${started[*]} " == *" mysql "* ]] || prepare_database
+    for name in "${services[@]}"; do
+        await "$name" 60 healthy "$name"
+    done
+    announce
+}
+
+announce() {
+    local url=${site_public_url:-http://$site_host:$site_port} admin
+    url=${url/0.0.0.0/localhost}
+    if [ ${#started[@]} = 0 ]; then
+        say "already running: $url"
+        [ -z "$changed" ] || say "programs or settings have changed since; to use them:" \
+            "make stop && make run"
+        return 0
+    fi
+    [ ${#started[@]} = ${#services[@]} ] || say "started ${started[*]}; the others were running"
+    say "running: $url"
+    if admin=$(fastdisk create-admin 2>"$run/log/create-admin.log"); then
+        say "administrator, shown only this once:"
+        printf '%s\n' "$admin" | sed 's/^/    /'
+    fi
+}
+
+# The other commands --------------------------------------------------------------------------
+
+# Settings as they were at the last start; fails if there was none.
+last_settings() {
+    case $run in /*) ;; *) run=$PWD/$run ;; esac
+    [ -d "$run" ] || return 1
+    run=$(realpath "$run")
+    own_run
+    [ -x "$run/bin/fastdisk" ] || return 1
+    read_settings "$run/bin/fastdisk" "$run/etc/fastdisk.toml"
+}
+
+stop() {
+    last_settings || { say "nothing has been started in $run"; return 0; }
+    lock
+    local index name some=
+    for ((index = ${#services[@]} - 1; index >= 0; index--)); do
+        name=${services[index]}
+        is_up "$name" && some=yes
+        case $name in
+        mysql) stop_service mysql TERM 300 ;; # writes out its pages; never cut short
+        nginx) stop_service nginx QUIT 10 TERM 5 KILL 5 ;;
+        *) stop_service "$name" TERM 30 KILL 10 ;;
+        esac
+    done
+    [ -n "$some" ] || say "nothing was running"
+}
+
+status() {
+    last_settings || { say "nothing has been started in $run"; return 3; }
+    local name state memory where kib pid down=0
+    printf '%-10s %-12s %8s %9s  %s\n' SERVICE STATE PID MEMORY LISTENS
+    for name in "${services[@]}"; do
+        where=
+        case $name in
+        mysql) where=$database_socket ;;
+        redis) where=$redis_socket ;;
+        memcached) where=$memcached_socket ;;
+        tracker) where=127.0.0.1:$run_tracker_port ;;
+        storage) where=127.0.0.1:$run_storage_port ;;
+        nginx) where=$site_listen ;;
+        *) worker_listen "$name" && where=$listen ;;
+        esac
+        state=stopped memory=- pid=-
+        if is_up "$name"; then
+            state=running kib=0
+            healthy "$name" || { state='no answer' && down=3; }
+            for pid in "${pids[@]}"; do
+                kib=$((kib + $(resident_kib "$pid")))
+            done
+            memory="$((kib / 1024)) MiB" pid=${pids[*]}
+        else
+            down=3
+        fi
+        printf '%-10s %-12s %8s %9s  %s\n' "$name" "$state" "$pid" "$memory" "$where"
+    done
+    return $down
+}
+
+resident_kib() {
+    awk '/^VmRSS/ { kib = $2 } END { print kib + 0 }' "/proc/$1/status" 2>/dev/null || echo 0
+}
+
+logs() {
+    [ -d "$run/log" ] || die "nothing has been started in $run"
+    exec tail -n 20 -F "$run"/log/*.log
+}
+
+clean() {
+    stop
+    [ -e "$run/.fastdisk" ] || return 0
+    rm -rf "$run"
+    [ ! -L "$named_run" ] || rm -f "$named_run"
+    say "removed $run"
+}
+
+while [ $# -gt 1 ]; do
+    case $1 in
+    --conf) conf=$(realpath -m "$2") ;;
+    --run) run=$2 ;;
+    --bin-dir) bin_dir=$(realpath -m "$2") ;;
+    *) usage ;;
+    esac
+    shift 2
+done
+named_run=$run
+case ${1:-} in
+start | stop | status | logs | clean) "$1" ;;
+*) usage ;;
+esac
