@@ -1,1 +1,19 @@
+//! Plumbing for everything that has a socket: ports to the outside, connections, the accept
+//! loop, shutdown, what every main does, and the client of both daemons.
+//!
+//! Used by all programs. It knows how a message is framed and never what a body means (that is
+//! `proto`), nor what to do about it (that is the daemons).
+//!
+//! Read in this order: [`ports`] (what a program may ask of the world), [`conn`] (header and
+//! body over a socket), [`serve`] (who gets a connection), [`shutdown`], `program` (what every
+//! main does), [`durable`] (files that must last), `client`.
 
+pub mod ports; // start here: clock, chance and network, as arguments
+
+pub mod conn; // a socket that speaks header and body, with limits and time-outs
+
+pub mod serve; // accept loop
+
+pub mod shutdown; // signals, one flag, grace, abort
+
+pub mod durable; // the only recipe for files that must last
