@@ -1,0 +1,86 @@
+// prefs.js: the switches for language and theme, on every page that has a place for them.
+import { LANGUAGES, language, onLanguage, setLanguage, t, translate } from "./i18n.js";
+
+/** @typedef {import("./i18n.js").Key} Key */
+
+/** @type {readonly (readonly [string, Key])[]} */
+const THEMES = Object.freeze([
+  ["system", "prefs.system"], ["light", "prefs.light"], ["dark", "prefs.dark"],
+]);
+
+/** The theme in use. */
+function theme() {
+  return document.documentElement.dataset.theme ?? "system";
+}
+
+/** @param {string} chosen */
+function setTheme(chosen) {
+  const root = document.documentElement;
+  if (chosen === "system") delete root.dataset.theme;
+  else root.dataset.theme = chosen;
+  try {
+    if (chosen === "system") localStorage.removeItem("theme");
+    else localStorage.setItem("theme", chosen);
+  } catch {
+    // Storage may be forbidden; the choice lasts as long as the page.
+  }
+}
+
+/**
+ * A row of choices of which one is on.
+ * @param {{name: string, title: Key, choices: readonly (readonly [string, Key | null, string?])[],
+ *   chosen: string, onChoose: (value: string) => void}} group
+ */
+function choice({ name, title, choices, chosen, onChoose }) {
+  const set = document.createElement("fieldset");
+  set.className = "choice";
+  const legend = document.createElement("legend");
+  legend.dataset.t = title;
+  set.append(legend);
+  for (const [value, key, text] of choices) {
+    const label = document.createElement("label");
+    const input = document.createElement("input");
+    input.type = "radio";
+    input.name = name;
+    input.value = value;
+    input.checked = value === chosen;
+    input.addEventListener("change", () => onChoose(value));
+    const span = document.createElement("span");
+    if (key) span.dataset.t = key;
+    else {
+      span.textContent = text ?? value;
+      span.lang = value === "zh" ? "zh-CN" : value;
+    }
+    label.append(input, span);
+    set.append(label);
+  }
+  return set;
+}
+
+/** Puts the switches into a place. @param {HTMLElement} place */
+export function showPrefs(place) {
+  const languages = Object.entries(LANGUAGES).map(
+    ([code, name]) => /** @type {const} */ ([code, null, name]),
+  );
+  place.append(
+    choice({
+      name: "language", title: "prefs.language", choices: languages, chosen: language(),
+      onChoose: (code) => setLanguage(code === "zh" ? "zh" : "en"),
+    }),
+    choice({
+      name: "theme", title: "prefs.theme", choices: THEMES, chosen: theme(), onChoose: setTheme,
+    }),
+  );
+  translate(place);
+}
+
+/** Makes the page readable: its language is known and its texts are in place. @param {Key} title */
+export function ready(title) {
+  const retitle = () => {
+    document.title = `${t(title)} · ${t("app.name")}`;
+  };
+  translate(document);
+  retitle();
+  onLanguage(retitle);
+  document.documentElement.dataset.ready = "";
+}
