@@ -20,7 +20,7 @@ const ANSWER_MS_MAX = 30_000;
 /** An upload that moves no byte, or gets no answer after its last byte, is given up. */
 const STALL_MS_MAX = 90_000;
 
-/** Why a request failed: `code` is the server's, or one of ours (unreachable, unavailable, stalled). */
+/** Why a request failed: the server's `code`, or unreachable, unavailable, stalled, aborted. */
 export class ApiError extends Error {
   /**
    * @param {number} status 0 if there was no answer

@@ -1,4 +1,4 @@
-// dialogs.js: the questions the files page asks: a new folder's name, and what to do about a taken one.
+// dialogs.js: the questions of the files page: a new folder's name, and what to do if one is taken.
 import { makeFolder } from "./api.js";
 import { find, note, words } from "./dom.js";
 import { t } from "./i18n.js";

@@ -1,4 +1,4 @@
-// dom.js: the few things every view does with the document. Text enters it as text, never as markup.
+// dom.js: what every view does with the document. Text enters it as text, never as markup.
 import { has, t, translate } from "./i18n.js";
 import { ApiError } from "./api.js";
 

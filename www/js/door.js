@@ -19,7 +19,11 @@ function onward() {
   return `files.html${next.startsWith("#/") ? next : ""}`;
 }
 
-/** The field an error belongs to, if the form has it. @param {HTMLFormElement} form @param {unknown} error */
+/**
+ * The field an error belongs to, if the form has it.
+ * @param {HTMLFormElement} form
+ * @param {unknown} error
+ */
 function fieldOf(form, error) {
   const field = error instanceof ApiError ? error.field : null;
   const byCode = error instanceof ApiError

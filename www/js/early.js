@@ -1,4 +1,4 @@
-// early.js: sets the chosen theme before the first paint. The only classic script; loaded in <head>.
+// early.js: sets the chosen theme before the first paint. The only classic script, in <head>.
 (() => {
   try {
     const theme = localStorage.getItem("theme");

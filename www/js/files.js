@@ -7,12 +7,15 @@ import { arrived, here, openFolder } from "./folder.js";
 import { size } from "./format.js";
 import { onLanguage, t, tn } from "./i18n.js";
 import { ready, showPrefs } from "./prefs.js";
-import { showTransfers } from "./transfers.js";
+import { Panel } from "./transfers.js";
 import { Queue, settled } from "./upload.js";
 
 /** @typedef {import("./api.js").User} User */
 
-/** The first word of the address -> what shows it. @type {Record<string, (rest: string) => unknown>} */
+/**
+ * The first word of the address -> what shows it.
+ * @type {Record<string, (rest: string) => unknown>}
+ */
 const VIEWS = {
   "": () => showFolder(ROOT),
   folder: (id) => showFolder(decodeURIComponent(id)),
@@ -61,7 +64,7 @@ function drawUser() {
     : t("usage.only", { used: size(used) });
   meter.setAttribute("aria-valuetext", text);
   meter.dataset.full = share > 0.95 ? "full" : share > 0.8 ? "near" : "";
-  find("#gauge-fill").style.inlineSize = `${used > 0 ? Math.max(1, share * 100) : 0}%`;
+  find("#gauge-fill").style.inlineSize = `${share * 100}%`;
   find("#usage-text").textContent = text;
   find("#usage").hidden = false;
 }
@@ -82,10 +85,10 @@ const queue = new Queue({
   later: (call, ms) => setTimeout(call, ms),
   random: Math.random,
 });
-const transfers = showTransfers(queue, () => performance.now());
+const transfers = new Panel(queue, () => performance.now());
 let usageTimer = 0;
 
-queue.onChange = (item) => {
+queue.onChange = (/** @type {import("./upload.js").Item} */ item) => {
   transfers.changed(item);
   if (item.state === "done" && item.node) {
     arrived(item.node);
@@ -109,7 +112,7 @@ function send(files) {
   const { id, name } = here();
   const added = queue.add(files, id, name);
   if (added === 0) return;
-  transfers.unfold();
+  transfers.fold(false);
   say(tn("transfer.said_added", added));
 }
 

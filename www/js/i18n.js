@@ -66,7 +66,11 @@ export function t(key, values = {}) {
   return texts[key].replace(/\{(\w+)\}/g, (_, name) => String(values[name] ?? ""));
 }
 
-/** The text for a count: picks `<base>_one` or `<base>_other`. @param {string} base @param {number} n */
+/**
+ * The text for a count: picks `<base>_one` or `<base>_other`.
+ * @param {string} base
+ * @param {number} n
+ */
 export function tn(base, n) {
   const form = new Intl.PluralRules(current).select(n) === "one" ? "one" : "other";
   return t(/** @type {Key} */ (`${base}_${form}`), { n: n.toLocaleString(current) });
@@ -83,7 +87,10 @@ export function translate(root) {
   }
 }
 
-/** Calls back after each change of language, for text that code has put in place. @param {() => void} listener */
+/**
+ * Calls back after each change of language, for text that code has put in place.
+ * @param {() => void} listener
+ */
 export function onLanguage(listener) {
   listeners.add(listener);
 }

@@ -8,7 +8,7 @@ import { t } from "./i18n.js";
 /** Folders above one another that are looked up; a longer way is cut at its far end. */
 const STEPS_MAX = 64;
 
-/** Folders seen so far, so that a walk through them asks the server nothing. @type {Map<string, Step>} */
+/** Folders seen so far: walking through them asks nothing. @type {Map<string, Step>} */
 const seen = new Map();
 
 /** The page's address of a folder. @param {string} id */
@@ -21,7 +21,11 @@ export function remember(node) {
   seen.set(node.id, { id: node.id, parent: node.parent ?? ROOT, name: node.name });
 }
 
-/** The folders above and including one, the root excluded. @param {string} id @returns {Promise<Step[]>} */
+/**
+ * The folders above and including one, the root excluded.
+ * @param {string} id
+ * @returns {Promise<Step[]>}
+ */
 async function stepsTo(id) {
   const steps = [];
   for (let at = id; at !== ROOT && steps.length < STEPS_MAX; ) {
@@ -52,9 +56,9 @@ function crumb(id, name, here) {
 /** @param {Step[]} steps */
 function draw(steps) {
   const last = steps.at(-1);
-  const items = [crumb(ROOT, t("files.title"), !last)];
+  const items = [crumb(ROOT, t("files.title"), false)];
   for (const step of steps) items.push(crumb(step.id, step.name, step === last));
-  find("#crumbs").replaceChildren(...items);
+  find("#crumbs").replaceChildren(...(last ? items : [])); // at the root the heading says it all
 }
 
 let turn = 0;

@@ -51,135 +51,150 @@ function sending(item) {
   return parts.join(" · ");
 }
 
-/** @param {Queue} queue @param {() => number} now */
-export function showTransfers(queue, now) {
-  const panel = find("#transfers");
-  const bar = /** @type {HTMLProgressElement} */ (find("#transfer-total"));
-  /** @type {Item[]} endings not yet read out */
-  let ended = [];
-  let timer = 0;
+/** @param {HTMLElement} row @param {Item} item @param {number} now */
+function fill(row, item, now) {
+  row.dataset.id = String(item.id);
+  row.dataset.state = item.state;
+  row.dataset.kind = kindOf(item);
+  setIcon(find("svg.kind", row), `kind-${kindOf(item)}`);
+  const name = find(".name", row);
+  name.textContent = item.name;
+  name.title = item.name;
+  find(".status", row).textContent = status(item, now);
+  const progress = /** @type {HTMLProgressElement} */ (find("progress", row));
+  progress.value = item.file.size === 0 ? 0 : item.sent / item.file.size;
+  progress.setAttribute("aria-label", item.name);
+  progress.hidden = item.state !== "sending";
+  const again = settled(item);
+  const button = find("button", row);
+  button.hidden = item.state === "done";
+  const label = t(again ? "transfer.retry" : "transfer.cancel", { name: item.name });
+  button.setAttribute("aria-label", label);
+  setIcon(find("svg", button), again ? "retry" : "close");
+}
 
-  const rows = new Rows(find("#transfer-scroller"), find("#transfer-rows"), {
-    key: (/** @type {Item} */ item) => String(item.id),
-    make: () => clone("#transfer"),
-    fill: (row, item) => {
-      row.dataset.id = String(item.id);
-      row.dataset.state = item.state;
-      setIcon(find("svg.kind", row), `kind-${kindOf(item)}`);
-      row.dataset.kind = kindOf(item);
-      const name = find(".name", row);
-      name.textContent = item.name;
-      name.title = item.name;
-      find(".status", row).textContent = status(item, now());
-      const progress = /** @type {HTMLProgressElement} */ (find("progress", row));
-      progress.value = item.file.size === 0 ? 0 : item.sent / item.file.size;
-      progress.setAttribute("aria-label", item.name);
-      progress.hidden = item.state !== "sending";
-      const again = item.state === "failed" || item.state === "cancelled"
-        || item.state === "skipped";
-      const button = find("button", row);
-      button.hidden = item.state === "done";
-      button.setAttribute("aria-label",
-        t(again ? "transfer.retry" : "transfer.cancel", { name: item.name }));
-      setIcon(find("svg", button), again ? "retry" : "close");
-    },
-  });
+export class Panel {
+  /** @param {Queue} queue @param {() => number} now the queue's clock */
+  constructor(queue, now) {
+    this.queue = queue;
+    this.panel = find("#transfers");
+    /** @type {Item[]} endings not yet read out */
+    this.ended = [];
+    this.timer = 0;
+    this.rows = new Rows(find("#transfer-scroller"), find("#transfer-rows"), {
+      key: (/** @type {Item} */ item) => String(item.id),
+      make: () => clone("#transfer"),
+      fill: (row, item) => fill(row, item, now()),
+    });
+    this.#listen();
+    this.fold(false);
+  }
+
+  /** Takes note of a change of one item. @param {Item} item */
+  changed(item) {
+    if (item.state === "done" || item.state === "failed") this.ended.push(item);
+    this.#later();
+  }
+
+  /** @param {boolean} shut */
+  fold(shut) {
+    this.panel.dataset.fold = shut ? "shut" : "open";
+    const button = find("#transfer-fold");
+    button.setAttribute("aria-expanded", String(!shut));
+    button.setAttribute("aria-label", t(shut ? "transfer.unfold" : "transfer.fold"));
+    this.rows.later();
+  }
+
+  #later() {
+    if (this.timer === 0) this.timer = window.setTimeout(() => this.#draw(), DRAW_MS);
+  }
+
+  #draw() {
+    const { items } = this.queue;
+    this.timer = 0;
+    this.panel.hidden = items.length === 0;
+    this.rows.set([...items].sort((a, b) => RANK[a.state] - RANK[b.state] || a.id - b.id));
+    this.#drawTotals();
+    this.#speak();
+    if (items.some((item) => item.state === "waiting")) this.#later(); // its seconds run down
+  }
 
   /** @param {string} state */
-  const count = (state) => queue.items.filter((item) => item.state === state).length;
+  #count(state) {
+    return this.queue.items.filter((item) => item.state === state).length;
+  }
 
-  function headline() {
-    const open = queue.items.filter((item) => !settled(item)).length;
-    const [asking, failed, done] = [count("asking"), count("failed"), count("done")];
+  #headline() {
+    const open = this.queue.items.filter((item) => !settled(item)).length;
+    const [asking, failed] = [this.#count("asking"), this.#count("failed")];
+    const done = this.#count("done");
     if (asking > 0) return tn("transfer.asking", asking);
     if (open > 0) return tn("transfer.running", open);
     if (failed > 0) return tn("transfer.failed", failed);
     return done > 0 ? tn("transfer.finished", done) : t("transfer.nothing");
   }
 
-  function drawTotals() {
-    const open = queue.items.some((item) => !settled(item));
+  #drawTotals() {
+    const { items } = this.queue;
+    const open = items.some((item) => !settled(item));
     let [sent, whole, speed] = [0, 0, 0];
-    for (const item of queue.items) {
+    for (const item of items) {
       if (settled(item) && item.state !== "done") continue;
       sent += item.sent;
       whole += item.file.size;
       speed += item.speed;
     }
+    const bar = /** @type {HTMLProgressElement} */ (find("#transfer-total"));
     bar.value = whole === 0 ? 0 : sent / whole;
     bar.hidden = !open;
-    find("#transfer-title").textContent = headline();
+    find("#transfer-title").textContent = this.#headline();
     find("#transfer-rest").textContent = open && speed > 0
       ? `${t("transfer.speed", { size: size(speed) })} · ${left((whole - sent) / speed)}` : "";
     find("#transfer-cancel").hidden = !open;
-    find("#transfer-retry").hidden = open || count("failed") === 0;
-    find("#transfer-clear").hidden = !queue.items.some((one) => settled(one)
-      && one.state !== "failed");
+    find("#transfer-retry").hidden = open || this.#count("failed") === 0;
+    const old = items.some((item) => settled(item) && item.state !== "failed");
+    find("#transfer-clear").hidden = !old;
   }
 
   /** Tells those who listen how things ended. */
-  function speak() {
-    if (ended.length === 0) return;
-    const list = ended;
-    ended = [];
-    say(list.length > SAID_MAX ? headline() : list.map((item) => {
+  #speak() {
+    if (this.ended.length === 0) return;
+    const list = this.ended;
+    this.ended = [];
+    say(list.length > SAID_MAX ? this.#headline() : list.map((item) => {
       const name = item.node?.name ?? item.name;
       return item.state === "done" ? t("transfer.said_done", { name })
         : t("transfer.said_failed", { name, why: words(item.error, "upload") });
     }).join(" "));
   }
 
-  function draw() {
-    timer = 0;
-    panel.hidden = queue.items.length === 0;
-    rows.set([...queue.items].sort((a, b) => RANK[a.state] - RANK[b.state] || a.id - b.id));
-    drawTotals();
-    speak();
-    if (queue.items.some((item) => item.state === "waiting")) later(); // its seconds run down
-  }
-
-  function later() {
-    if (timer === 0) timer = window.setTimeout(draw, DRAW_MS);
-  }
-
-  function fold(shut = panel.dataset.fold !== "shut") {
-    panel.dataset.fold = shut ? "shut" : "open";
-    const button = find("#transfer-fold");
-    button.setAttribute("aria-expanded", String(!shut));
-    button.setAttribute("aria-label", t(shut ? "transfer.unfold" : "transfer.fold"));
-    rows.later();
-  }
-
-  find("#transfer-fold").addEventListener("click", () => fold());
-  find("#transfer-cancel").addEventListener("click", () => queue.cancelAll());
-  find("#transfer-retry").addEventListener("click", () => {
-    for (const item of queue.items) if (item.state === "failed") queue.retry(item);
-  });
-  find("#transfer-clear").addEventListener("click", () => {
-    queue.clear();
-    draw();
-  });
-  find("#transfer-rows").addEventListener("click", (event) => {
+  /** The cancel or retry button of a row. @param {Event} event */
+  #press(event) {
     const button = event.target instanceof Element ? event.target.closest("button") : null;
     const row = button?.closest("[data-id]");
     const id = row instanceof HTMLElement ? Number(row.dataset.id) : 0;
-    const item = queue.items.find((one) => one.id === id);
+    const item = this.queue.items.find((one) => one.id === id);
     if (!item) return;
-    if (settled(item)) queue.retry(item);
-    else queue.cancel(item);
-  });
-  onLanguage(() => {
-    draw();
-    fold(panel.dataset.fold === "shut");
-  });
-  fold(false);
+    if (settled(item)) this.queue.retry(item);
+    else this.queue.cancel(item);
+  }
 
-  return {
-    /** @param {Item} item */
-    changed(item) {
-      if (item.state === "done" || item.state === "failed") ended.push(item);
-      later();
-    },
-    unfold: () => fold(false),
-  };
+  #listen() {
+    const { queue, panel } = this;
+    const turn = () => this.fold(panel.dataset.fold !== "shut");
+    find("#transfer-fold").addEventListener("click", turn);
+    find("#transfer-cancel").addEventListener("click", () => queue.cancelAll());
+    find("#transfer-retry").addEventListener("click", () => {
+      for (const item of queue.items) if (item.state === "failed") queue.retry(item);
+    });
+    find("#transfer-clear").addEventListener("click", () => {
+      queue.clear();
+      this.#draw();
+    });
+    find("#transfer-rows").addEventListener("click", (event) => this.#press(event));
+    onLanguage(() => {
+      this.#draw();
+      this.fold(panel.dataset.fold === "shut");
+    });
+  }
 }

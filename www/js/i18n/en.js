@@ -99,7 +99,7 @@ export default {
   "transfer.cancel": "Cancel {name}",
   "transfer.retry": "Retry {name}",
   "transfer.queued": "Waiting",
-  "transfer.sending": "{sent} of {size}",
+  "transfer.sending": "{sent} / {size}",
   "transfer.storing": "Storing…",
   "transfer.waiting": "{why} Trying again in {n} s",
   "transfer.asking": "The name is taken",

@@ -1,0 +1,49 @@
+// The lint of the pages and of these tests: recommended rules, budgets, and the walls of www.
+import js from "@eslint/js";
+
+const BROWSER = [
+  "AbortController", "Blob", "DataTransfer", "Document", "DragEvent", "Element", "FormData",
+  "HTMLElement", "HTMLInputElement", "KeyboardEvent", "ResizeObserver", "URLSearchParams",
+  "cancelAnimationFrame", "clearTimeout", "document", "fetch", "getComputedStyle", "localStorage",
+  "location", "navigator", "performance", "requestAnimationFrame", "setTimeout", "window",
+  "XMLHttpRequest",
+];
+const NODE = [
+  "Buffer", "URL", "clearTimeout", "console", "document", "fetch", "localStorage", "location",
+  "performance", "process", "setTimeout", "window",
+];
+const globals = (names) => Object.fromEntries(names.map((name) => [name, "readonly"]));
+
+const network = ["fetch", "XMLHttpRequest", "WebSocket", "EventSource"].map((name) => ({
+  name, message: "Only api.js talks to the server.",
+}));
+const MARKUP = ["innerHTML", "outerHTML", "insertAdjacentHTML", "setHTMLUnsafe"];
+const markup = MARKUP.map((property) => ({
+  property, message: "Text enters the page as text: use textContent or a <template>.",
+}));
+
+const budgets = {
+  "max-lines": ["error", { max: 500 }],
+  "max-lines-per-function": ["error", { max: 70 }],
+  "max-len": ["error", { code: 100 }],
+  "no-restricted-properties": ["error", ...markup,
+    { object: "document", property: "write", message: "The page is the page." }],
+  "no-var": "error",
+  "prefer-const": "error",
+  eqeqeq: "error",
+  "no-implied-eval": "error",
+  "no-unused-vars": "error",
+};
+
+export default [
+  { ignores: ["**/node_modules/**"] },
+  js.configs.recommended,
+  { rules: budgets },
+  {
+    files: ["**/www/**/*.js"],
+    languageOptions: { globals: globals(BROWSER) },
+    rules: { "no-restricted-globals": ["error", ...network] },
+  },
+  { files: ["**/www/js/api.js"], rules: { "no-restricted-globals": "off" } },
+  { files: ["**/tests/browser/**/*.mjs"], languageOptions: { globals: globals(NODE) } },
+];
