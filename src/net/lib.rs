@@ -5,7 +5,7 @@
 //! `proto`), nor what to do about it (that is the daemons).
 //!
 //! Read in this order: [`ports`] (what a program may ask of the world), [`conn`] (header and
-//! body over a socket), [`serve`] (who gets a connection), [`shutdown`], `program` (what every
+//! body over a socket), [`serve`] (who gets a connection), [`shutdown`], [`program`] (what every
 //! main does), [`durable`] (files that must last), `client`.
 
 pub mod ports; // start here: clock, chance and network, as arguments
@@ -15,5 +15,7 @@ pub mod conn; // a socket that speaks header and body, with limits and time-outs
 pub mod serve; // accept loop
 
 pub mod shutdown; // signals, one flag, grace, abort
+
+pub mod program; // what every main does
 
 pub mod durable; // the only recipe for files that must last

@@ -1,0 +1,320 @@
+//! What every main does: arguments, pid file, log, panic hook, runtime, signals.
+//!
+//! [`run_daemon`] is for `fdfs_trackerd` and `fdfs_storaged`, [`run_worker`] for the FastCGI
+//! workers, [`run_tool`] for the command-line tools. This is the only place where the real
+//! clock, random source and network are named; everybody else gets a [`World`].
+//!
+//! A daemon goes to the background by starting itself again, detached: forking needs `unsafe`.
+//! The first process waits until the second listens, so that a failed start shows its reason
+//! and its exit code where it was ordered.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use log::{LevelFilter, error, info};
+
+use crate::ports::{OsRandom, SystemClock, TcpNet, World};
+use crate::shutdown::{Stop, watch_signals};
+
+mod args; // the command line of a daemon
+mod logging; // where log lines go
+mod pidfile; // who runs already, and how to stop it
+
+use args::{Action, Args, Parsed};
+use logging::LogFile;
+pub use logging::level_of;
+use pidfile::PidFile;
+
+/// The release of the reference whose protocol, files and options we have.
+const COMPATIBLE_WITH: &str = "6.16.1";
+
+/// Exit codes are errno values, as scripts around the reference expect (storage.md 9.1).
+const EXIT_FAILED: u8 = 1;
+const EXIT_NOT_RUNNING: u8 = 2;
+const EXIT_STALE: u8 = 3;
+const EXIT_RUNS_ALREADY: u8 = 17;
+const EXIT_INVALID: u8 = 22;
+
+/// What a daemon tells about itself. `S` is its checked configuration.
+#[derive(Debug)]
+pub struct Daemon<S> {
+    /// Name of the program: `fdfs_trackerd`.
+    pub name: &'static str,
+    /// Name of its log in `base_path/logs`: `trackerd.log`.
+    pub log_file: &'static str,
+    /// Reads and checks the configuration file.
+    pub load: fn(&Path) -> anyhow::Result<S>,
+    /// What the program itself needs of it.
+    pub basics: fn(&S) -> Basics,
+}
+
+/// What every daemon's configuration has.
+#[derive(Clone, Debug)]
+pub struct Basics {
+    /// `data` and `logs` are made in it.
+    pub base_path: PathBuf,
+    pub log_level: LevelFilter,
+}
+
+/// Says once that the daemon listens.
+#[derive(Debug)]
+pub struct Ready {
+    detached: bool,
+}
+
+impl Ready {
+    /// Prints `listening on ADDRESS`, which tests and the starting process wait for. A
+    /// detached daemon then lets go of the terminal.
+    pub fn announce(self, at: SocketAddr) -> io::Result<()> {
+        info!("listening on {at}");
+        let mut out = io::stdout().lock();
+        writeln!(out, "listening on {at}")?;
+        out.flush()?;
+        if self.detached {
+            let null = File::options().read(true).write(true).open("/dev/null")?;
+            rustix::stdio::dup2_stdout(&null)?;
+            rustix::stdio::dup2_stderr(&null)?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs a daemon: does what the command line says, and for a start calls `serve` inside the
+/// runtime. `serve` returns when its [`Stop`] is raised, or with what made it impossible.
+pub fn run_daemon<S, F>(
+    daemon: &Daemon<S>,
+    args: impl IntoIterator<Item = OsString>,
+    serve: impl FnOnce(S, World, Stop, Ready) -> F,
+) -> ExitCode
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
+    let args = match args::parse(args) {
+        Parsed::Run(args) => args,
+        Parsed::Version => {
+            say(&mut io::stdout(), &format!("\n{} V{COMPATIBLE_WITH}\n", daemon.name));
+            return ExitCode::SUCCESS;
+        }
+        Parsed::Help => {
+            say(&mut io::stderr(), &args::usage(daemon.name));
+            return ExitCode::SUCCESS;
+        }
+        Parsed::Wrong { message, code } => {
+            say(&mut io::stderr(), &format!("{message}\n{}", args::usage(daemon.name)));
+            return ExitCode::from(code);
+        }
+    };
+    let settings = match (daemon.load)(&args.conf) {
+        Ok(settings) => settings,
+        Err(error) => {
+            let conf = args.conf.display();
+            say(&mut io::stderr(), &format!("{}: {conf}: {error:#}", daemon.name));
+            return ExitCode::from(EXIT_INVALID);
+        }
+    };
+    if args.check_config {
+        say(&mut io::stdout(), &format!("{}: the configuration is good", args.conf.display()));
+        return ExitCode::SUCCESS;
+    }
+    let basics = (daemon.basics)(&settings);
+    let pid_path = basics.base_path.join("data").join(format!("{}.pid", daemon.name));
+    match args.action {
+        Action::Status => return status(&pid_path, daemon.name),
+        Action::Stop => return stop(&pid_path, daemon.name),
+        Action::Restart => {
+            stop(&pid_path, daemon.name); // one that does not run is fine
+        }
+        Action::Start => {}
+    }
+    if let Some(pid) = pidfile::running(&pid_path, daemon.name) {
+        say(&mut io::stderr(), &format!("{} is already running, pid: {pid}", daemon.name));
+        return ExitCode::from(EXIT_RUNS_ALREADY);
+    }
+    let outcome = if args.foreground || args.detached {
+        start(daemon, &args, settings, &basics, &pid_path, serve)
+    } else {
+        start_detached(&args.conf)
+    };
+    outcome.unwrap_or_else(|error| {
+        say(&mut io::stderr(), &format!("{}: {error:#}", daemon.name));
+        ExitCode::from(exit_code_of(&error))
+    })
+}
+
+/// Starts in this process.
+fn start<S, F>(
+    daemon: &Daemon<S>,
+    args: &Args,
+    settings: S,
+    basics: &Basics,
+    pid_path: &Path,
+    serve: impl FnOnce(S, World, Stop, Ready) -> F,
+) -> anyhow::Result<ExitCode>
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
+    for dir in ["data", "logs"] {
+        let dir = basics.base_path.join(dir);
+        fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
+    }
+    let mut on_hang_up: Box<dyn Fn() + Send> = Box::new(|| {});
+    if args.detached {
+        rustix::process::setsid().context("leave the terminal")?;
+        let log = LogFile::open(basics.base_path.join("logs").join(daemon.log_file))?;
+        logging::to_file(&log, basics.log_level)?;
+        on_hang_up = Box::new(move || log.reopen());
+    } else {
+        logging::to_stderr(basics.log_level)?;
+    }
+    abort_on_panic();
+    let pid_file = PidFile::claim(pid_path)?;
+    info!("{} starts, configuration {}", daemon.name, args.conf.display());
+    let ready = Ready { detached: args.detached };
+    let outcome = in_runtime(on_hang_up, |world, stop| serve(settings, world, stop, ready));
+    if let Err(error) = &outcome {
+        error!("{} ends: {error:#}", daemon.name);
+    } else {
+        info!("{} has stopped", daemon.name);
+    }
+    drop(pid_file);
+    outcome.map(|()| ExitCode::SUCCESS)
+}
+
+/// Starts this program again, detached, and waits until it listens or has failed.
+fn start_detached(conf: &Path) -> anyhow::Result<ExitCode> {
+    let program = std::env::current_exe().context("find this program")?;
+    let mut child = Command::new(program)
+        .arg(conf)
+        .args(["start", args::DETACHED])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("start in the background")?;
+    let mut line = String::new();
+    if let Some(out) = child.stdout.take() {
+        BufReader::new(out).read_line(&mut line).context("wait for the start")?;
+    }
+    if line.starts_with("listening on ") {
+        return Ok(ExitCode::SUCCESS);
+    }
+    // It has said why on the error stream, which is ours too.
+    let code = child.wait().context("wait for the start")?.code();
+    Ok(ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(EXIT_FAILED)))
+}
+
+fn status(pid_path: &Path, name: &str) -> ExitCode {
+    match pidfile::running(pid_path, name) {
+        Some(pid) => {
+            say(&mut io::stdout(), &format!("Running, pid: {pid}"));
+            ExitCode::SUCCESS
+        }
+        None => {
+            say(&mut io::stdout(), "NOT running");
+            ExitCode::from(EXIT_NOT_RUNNING)
+        }
+    }
+}
+
+fn stop(pid_path: &Path, name: &str) -> ExitCode {
+    let Some(pid) = pidfile::running(pid_path, name) else {
+        let stale = pid_path.exists();
+        say(&mut io::stderr(), &format!("{name} is not running"));
+        return ExitCode::from(if stale { EXIT_STALE } else { EXIT_NOT_RUNNING });
+    };
+    match pidfile::end(pid) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&mut io::stderr(), &format!("{name}: end process {pid}: {error}"));
+            ExitCode::from(EXIT_FAILED)
+        }
+    }
+}
+
+/// Runs a FastCGI worker: logs to the error stream, which spawn-fcgi leaves open, and ends
+/// when its [`Stop`] is raised. The listening socket is the worker's own business.
+pub fn run_worker<F>(name: &str, serve: impl FnOnce(World, Stop) -> F) -> ExitCode
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
+    abort_on_panic();
+    let outcome =
+        logging::to_stderr(LevelFilter::Info).and_then(|()| in_runtime(Box::new(|| {}), serve));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!("{name} ends: {error:#}");
+            ExitCode::from(exit_code_of(&error))
+        }
+    }
+}
+
+/// Runs a command-line tool, which decides itself what to print and how to exit.
+pub fn run_tool<F>(name: &str, run: impl FnOnce(World) -> F) -> ExitCode
+where
+    F: Future<Output = ExitCode>,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match logging::to_stderr(LevelFilter::Warn).and_then(|()| Ok(runtime?)) {
+        Ok(runtime) => runtime.block_on(run(world())),
+        Err(error) => {
+            say(&mut io::stderr(), &format!("{name}: {error:#}"));
+            ExitCode::from(EXIT_FAILED)
+        }
+    }
+}
+
+/// The real ports.
+fn world() -> World {
+    World { clock: Arc::new(SystemClock::new()), random: Arc::new(OsRandom), net: Arc::new(TcpNet) }
+}
+
+/// A runtime in which signals raise the flag that `serve` watches.
+fn in_runtime<F>(
+    on_hang_up: Box<dyn Fn() + Send>,
+    serve: impl FnOnce(World, Stop) -> F,
+) -> anyhow::Result<()>
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    runtime.block_on(async {
+        let (stopper, stop) = Stop::pair();
+        tokio::spawn(async move {
+            if let Err(error) = watch_signals(stopper, on_hang_up).await {
+                // The hand is gone with it, which ends the program.
+                error!("watch signals: {error}");
+            }
+        });
+        serve(world(), stop).await
+    })
+}
+
+/// A panic is logged and ends the process: restarting clean beats serving from a broken state.
+fn abort_on_panic() {
+    std::panic::set_hook(Box::new(|info| {
+        error!("{info}\n{}", std::backtrace::Backtrace::force_capture());
+        log::logger().flush();
+        std::process::abort();
+    }));
+}
+
+/// The errno of the first system error behind `error`, as the reference exits.
+fn exit_code_of(error: &anyhow::Error) -> u8 {
+    let of_system = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>());
+    let errno = of_system.and_then(io::Error::raw_os_error);
+    errno.and_then(|errno| u8::try_from(errno).ok()).filter(|e| *e != 0).unwrap_or(EXIT_FAILED)
+}
+
+/// Prints a line; a closed pipe is not an error.
+fn say(to: &mut dyn io::Write, text: &str) {
+    let _ = writeln!(to, "{text}");
+}
