@@ -183,7 +183,7 @@ await() {
 give_up() {
     warn "$1 $2. Its last lines, from $run/log/$1.log:"
     tail -n 20 "$run/log/$1.log" 2>/dev/null | sed 's/^/    /' >&2
-    die "what was started before it goes on running; \`make run\` tries again, \`make stop\` ends it"
+    die "what was started before goes on running; \`make run\` tries again, \`make stop\` ends it"
 }
 
 # Is somebody listening where a server on host $1, port $2 would? Asks the kernel's tables.
