@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The installed image of a run directory: programs, pages, and every configuration file with its
 # @NAMES@ filled in. Read by `conf/stack.sh`, which has read the settings; starts nothing.
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2154,SC2034
 
 # Replaces $2 by $1 if they differ; a running program keeps the file it was started from.
 put() {
