@@ -74,6 +74,19 @@ log_of() {
     fi
 }
 
+# Runs a command as the servers run: their user, their environment.
+as_server() {
+    "${clean_env[@]}" "${as_service[@]}" "$@" 9>&-
+}
+
+# The same, with its words in the log of $1. The log is opened by the service user, whose it is.
+logged() {
+    local log
+    log_of "$1"
+    shift
+    as_server "$BASH" -c 'exec "$@" </dev/null >>"$0" 2>&1' "$log" "$@"
+}
+
 # Starts service $1 as the service user, in a session of its own: Ctrl-C does not reach it.
 launch() {
     local name=$1 log
@@ -125,16 +138,28 @@ adopt() {
 
 # Ends what a service that died left in its session: nginx's workers outlive their master.
 sweep() {
-    local pid start boot proc started session
+    local pid start boot left
     [ -f "$run/pid/$1" ] || return 0
     while read -r pid start boot; do
         [ "$boot" = "$boot_id" ] || continue
-        for proc in /proc/[0-9]*; do
-            look_at "${proc#/proc/}" && [ "$session" = "$pid" ] || continue
-            # Later than its leader, so it is not a stranger's session under a recycled number.
-            [ "$started" -ge "$start" ] && kill -KILL "${proc#/proc/}" 2>/dev/null || true
+        for _ in {1..100}; do
+            rest_of_session "$pid" "$start"
+            [ ${#left[@]} -gt 0 ] || break
+            kill -KILL "${left[@]}" 2>/dev/null || true
+            sleep 0.02
         done
     done <"$run/pid/$1"
+}
+
+# The living processes of the session that $1, started at $2, led; in `left`.
+rest_of_session() {
+    local proc started session
+    left=()
+    for proc in /proc/[0-9]*; do
+        look_at "${proc#/proc/}" && [ "$session" = "$1" ] || continue
+        # Later than its leader, so it is no stranger's session under a recycled number.
+        [ "$started" -lt "$2" ] || left+=("${proc#/proc/}")
+    done
 }
 
 # Waits until the living processes of service $1 are gone, at most $2 seconds.

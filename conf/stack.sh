@@ -138,7 +138,9 @@ worker_listen() {
 check_ports() {
     local name taken=0 listen processes
     claim() { # service, host, port, key, section
-        is_up "$1" || ! port_taken "$2" "$3" && return 0
+        is_up "$1" && return 0
+        sweep "$1"
+        port_taken "$2" "$3" || return 0
         warn "port $3 is taken by another program: free it, or change \`$4\` in [$5] of $conf"
         taken=1
     }
@@ -161,9 +163,8 @@ start_mysql() {
     if [ ! -d "$run/data/mysql" ]; then
         say "creating the database"
         rm -rf "$run/data/mysql.new"
-        "${clean_env[@]}" "${as_service[@]}" mariadb-install-db --no-defaults --skip-test-db \
-            "--datadir=$run/data/mysql.new" --auth-root-authentication-method=normal \
-            >"$run/log/mysql-install.log" 2>&1 9>&- ||
+        logged mysql-install mariadb-install-db --no-defaults --skip-test-db \
+            "--datadir=$run/data/mysql.new" --auth-root-authentication-method=normal ||
             die "the database could not be created; see $run/log/mysql-install.log"
         "${as_service[@]}" mv "$run/data/mysql.new" "$run/data/mysql"
     fi
@@ -206,8 +207,7 @@ start_worker() {
 
 start_nginx() {
     local nginx=(nginx -e "$run/log/nginx-error.log" -p "$run" -c "$run/etc/nginx.conf")
-    "${clean_env[@]}" "${as_service[@]}" "${nginx[@]}" -t -q >"$run/log/nginx.log" 2>&1 ||
-        give_up nginx "does not accept its configuration"
+    logged nginx "${nginx[@]}" -t -q || give_up nginx "does not accept its configuration"
     # Below 1024 only root may listen; then the workers of nginx alone are the service user.
     [ "$site_port" -ge 1024 ] || local as_service=()
     launch nginx "${nginx[@]}" -g 'daemon off;'
@@ -264,12 +264,8 @@ ALTER USER $account IDENTIFIED BY $password;
 GRANT ALL PRIVILEGES ON \`$database_name\`.* TO $account;
 EOF
     fi
-    fastdisk migrate >>"$run/log/migrate.log" 2>&1 ||
+    logged migrate "$run/bin/fastdisk" migrate ||
         die "the database is not up to date: $(tail -n 5 "$run/log/migrate.log")"
-}
-
-fastdisk() {
-    "${clean_env[@]}" "${as_service[@]}" "$run/bin/fastdisk" "$@" 9>&-
 }
 
 # Are all processes of a service there that should be?
@@ -298,10 +294,10 @@ start() {
         *) stop_service "$name" TERM 30 KILL 10 && start_worker "$name" ;;
         esac
         started+=("$name")
-        # What comes later needs what came before; the workers answer through nginx.
+        # What comes later needs what came before. The workers answer through nginx.
         case $name in
         mysql) await mysql 120 healthy mysql && prepare_database ;;
-        redis | memcached | tracker | storage) await "$name" 60 healthy "$name" ;;
+        redis | memcached | tracker | storage | nginx) await "$name" 60 healthy "$name" ;;
         esac
     done
     [[ " ${started[*]} " == *" mysql "* ]] || prepare_database
@@ -322,7 +318,7 @@ announce() {
     fi
     [ ${#started[@]} = ${#services[@]} ] || say "started ${started[*]}; the others were running"
     say "running: $url"
-    if admin=$(fastdisk create-admin 2>"$run/log/create-admin.log"); then
+    if admin=$(as_server "$run/bin/fastdisk" create-admin 2>/dev/null); then
         say "administrator, shown only this once:"
         printf '%s\n' "$admin" | sed 's/^/    /'
     fi
