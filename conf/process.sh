@@ -84,6 +84,7 @@ logged() {
     local log
     log_of "$1"
     shift
+    # shellcheck disable=SC2016
     as_server "$BASH" -c 'exec "$@" </dev/null >>"$0" 2>&1' "$log" "$@"
 }
 
