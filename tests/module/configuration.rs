@@ -22,10 +22,8 @@ fn refusal(http: &str) -> String {
 }
 
 #[test]
-fn mistakes_are_found_before_the_start() {
-    let store = "fastdfs_store_path DIR/store0;";
-    let location = "server { listen unix:DIR/s; location /x { ngx_fastdfs_module; } }";
-    let cases: &[(&str, &str)] = &[
+fn store_paths_must_be_there() {
+    let cases = [
         (
             "fastdfs_store_path DIR/nowhere;",
             "directory \"DIR/nowhere\" of \"fastdfs_store_path\": \
@@ -45,9 +43,30 @@ fn mistakes_are_found_before_the_start() {
             "directory \"DIR/store0/\" of \"fastdfs_store_path\": given twice",
         ),
         ("fastdfs_store_path;", "invalid number of arguments in \"fastdfs_store_path\" directive"),
+    ];
+    for (http, why) in cases {
+        assert_eq!(refusal(http), why, "{http}");
+    }
+    let many: String = (0..257).map(|n| format!("fastdfs_store_path DIR/{n};\n")).collect();
+    let dir = Scratch::new();
+    for number in 0..257 {
+        std::fs::create_dir(dir.path(&number.to_string())).expect("it is new");
+    }
+    dir.write("nginx.conf", configuration(&dir, &many).as_bytes());
+    let said = nginx(&dir, &["-t"]).stderr;
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.contains("/256\" of \"fastdfs_store_path\": more than 256 store paths"), "{said}");
+}
+
+#[test]
+fn mistakes_are_found_before_the_start() {
+    let store = "fastdfs_store_path DIR/store0;";
+    let location = "server { listen unix:DIR/s; location /x { ngx_fastdfs_module; } }";
+    let cases: &[(&str, &str)] = &[
         (
             "fastdfs_group my-group;",
-            "invalid group \"my-group\" in \"fastdfs_group\", it must be 1 to 16 letters and digits",
+            "invalid group \"my-group\" in \"fastdfs_group\", \
+             it must be 1 to 16 letters and digits",
         ),
         (
             "fastdfs_group group1group1group1;",
@@ -57,7 +76,8 @@ fn mistakes_are_found_before_the_start() {
         ("fastdfs_group a; fastdfs_group b;", "\"fastdfs_group\" directive is duplicate"),
         (
             "fastdfs_url_have_group_name yes;",
-            "invalid value \"yes\" in \"fastdfs_url_have_group_name\", it must be \"on\" or \"off\"",
+            "invalid value \"yes\" in \"fastdfs_url_have_group_name\", \
+             it must be \"on\" or \"off\"",
         ),
         (
             "fastdfs_url_have_group_name on; fastdfs_url_have_group_name on;",
@@ -85,15 +105,6 @@ fn mistakes_are_found_before_the_start() {
     for (http, why) in cases {
         assert_eq!(refusal(http), *why, "{http}");
     }
-    let many: String = (0..257).map(|n| format!("fastdfs_store_path DIR/{n};\n")).collect();
-    let dir = Scratch::new();
-    for number in 0..257 {
-        std::fs::create_dir(dir.path(&number.to_string())).expect("it is new");
-    }
-    dir.write("nginx.conf", configuration(&dir, &many).as_bytes());
-    let said = nginx(&dir, &["-t"]).stderr;
-    let said = String::from_utf8_lossy(&said);
-    assert!(said.contains("/256\" of \"fastdfs_store_path\": more than 256 store paths"), "{said}");
 }
 
 #[test]

@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 const WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// A directory below the system's own, removed at the end.
-pub struct Scratch(pub PathBuf);
+pub(crate) struct Scratch(pub(crate) PathBuf);
 
 impl Scratch {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("ngx-{}-{number}", std::process::id()));
@@ -29,22 +29,23 @@ impl Scratch {
         Self(path)
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
     /// Writes a file below the directory.
-    pub fn write(&self, name: &str, content: &[u8]) {
+    pub(crate) fn write(&self, name: &str, content: &[u8]) {
         let mut file = File::create(self.path(name)).expect("the directory exists");
         file.write_all(content).expect("the disk has room");
     }
 
-    pub fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.path(name)).expect("nginx has written it")
     }
 }
 
 impl Drop for Scratch {
+    #[allow(clippy::print_stderr, reason = "a test says what it leaves behind")]
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_dir_all(&self.0) {
             eprintln!("{} stays: {error}", self.0.display());
@@ -53,7 +54,7 @@ impl Drop for Scratch {
 }
 
 /// The module that belongs to this test program.
-pub fn module() -> PathBuf {
+pub(crate) fn module() -> PathBuf {
     let program = std::env::current_exe().expect("a test program has a path");
     let dir = program.parent().and_then(Path::parent).expect("target/<profile>/deps/<program>");
     let module = dir.join("libngx_fastdfs_module.so");
@@ -63,7 +64,7 @@ pub fn module() -> PathBuf {
 }
 
 /// Runs nginx on the configuration in `dir` and waits for it to return.
-pub fn nginx(dir: &Scratch, args: &[&str]) -> Output {
+pub(crate) fn nginx(dir: &Scratch, args: &[&str]) -> Output {
     let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/usr/local/sbin";
     let mut command = Command::new("nginx");
     command.env("PATH", path).arg("-p").arg(&dir.0).arg("-c").arg(dir.path("nginx.conf"));
@@ -71,7 +72,7 @@ pub fn nginx(dir: &Scratch, args: &[&str]) -> Output {
 }
 
 /// What stands around `http` in every configuration of these tests.
-pub fn configuration(dir: &Scratch, http: &str) -> String {
+pub(crate) fn configuration(dir: &Scratch, http: &str) -> String {
     let (module, dir) = (module(), dir.0.display());
     format!(
         "user root;\nworker_processes 2;\nload_module {};\npid {dir}/pid;\n\
@@ -85,20 +86,20 @@ pub fn configuration(dir: &Scratch, http: &str) -> String {
 }
 
 /// A running nginx, stopped at the end.
-pub struct Server {
-    pub dir: Scratch,
+pub(crate) struct Server {
+    pub(crate) dir: Scratch,
 }
 
 impl Server {
     /// Starts nginx with `http` inside its `http` block; `DIR` stands for its directory. It
     /// must listen on `unix:DIR/socket`.
-    pub fn start(dir: Scratch, http: &str) -> Self {
+    pub(crate) fn start(dir: Scratch, http: &str) -> Self {
         dir.write("nginx.conf", configuration(&dir, http).as_bytes());
         Self::start_written(dir)
     }
 
     /// The same, with the configuration that already stands in the directory.
-    pub fn start_written(dir: Scratch) -> Self {
+    pub(crate) fn start_written(dir: Scratch) -> Self {
         // It returns when its sockets listen, so there is nothing to wait for.
         let output = nginx(&dir, &[]);
         assert!(output.status.success(), "nginx: {}", String::from_utf8_lossy(&output.stderr));
@@ -106,14 +107,14 @@ impl Server {
     }
 
     /// Has nginx read another configuration; requests go on meanwhile.
-    pub fn reload(&self, http: &str) {
+    pub(crate) fn reload(&self, http: &str) {
         self.dir.write("nginx.conf", configuration(&self.dir, http).as_bytes());
         let output = nginx(&self.dir, &["-s", "reload"]);
         assert!(output.status.success(), "nginx: {}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// Sends `text` as it is on a connection of its own and returns all that comes back.
-    pub fn raw(&self, text: &str) -> Vec<u8> {
+    pub(crate) fn raw(&self, text: &str) -> Vec<u8> {
         let mut socket = UnixStream::connect(self.dir.path("socket")).expect("nginx listens");
         socket.set_read_timeout(Some(WAIT_MAX)).expect("it is not zero");
         socket.write_all(text.as_bytes()).expect("nginx reads");
@@ -123,7 +124,13 @@ impl Server {
     }
 
     /// One request to the virtual host `host`; `headers` are whole lines.
-    pub fn ask_host(&self, host: &str, method: &str, target: &str, headers: &[&str]) -> Answer {
+    pub(crate) fn ask_host(
+        &self,
+        host: &str,
+        method: &str,
+        target: &str,
+        headers: &[&str],
+    ) -> Answer {
         let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
         let head = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n");
         let answer = self.raw(&format!("{head}Connection: close\r\n{headers}\r\n"));
@@ -135,15 +142,15 @@ impl Server {
         answer
     }
 
-    pub fn ask(&self, method: &str, target: &str, headers: &[&str]) -> Answer {
+    pub(crate) fn ask(&self, method: &str, target: &str, headers: &[&str]) -> Answer {
         self.ask_host("a", method, target, headers)
     }
 
-    pub fn get(&self, target: &str, headers: &[&str]) -> Answer {
+    pub(crate) fn get(&self, target: &str, headers: &[&str]) -> Answer {
         self.ask("GET", target, headers)
     }
 
-    pub fn error_log(&self) -> String {
+    pub(crate) fn error_log(&self) -> String {
         self.dir.read("log/error.log")
     }
 }
@@ -159,7 +166,7 @@ impl Drop for Server {
 
 /// Waits until `condition` holds.
 #[allow(clippy::disallowed_methods, reason = "a test that waits for another process")]
-pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + WAIT_MAX;
     while !condition() {
         assert!(Instant::now() < end, "gave up waiting: {what}");
@@ -169,14 +176,14 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// One answer, taken apart.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    pub fn parse(bytes: &[u8]) -> Self {
+    pub(crate) fn parse(bytes: &[u8]) -> Self {
         let shown = String::from_utf8_lossy(bytes);
         let end = bytes.windows(4).position(|part| part == b"\r\n\r\n");
         let end = end.unwrap_or_else(|| panic!("no end of headers: {shown}"));
@@ -190,7 +197,7 @@ impl Answer {
     }
 
     /// The value of a header that must not occur twice.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut found = self.headers.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));
         let value = found.next().map(|(_, value)| value.as_str());
         assert!(found.next().is_none(), "{name} occurs twice in {:?}", self.headers);

@@ -11,15 +11,15 @@ use proto::ids::{Extension, Prefix, StorePath};
 use crate::server::Scratch;
 
 /// 2026-11-22 21:55:52 UTC, as in the worked example of http.md 4.
-pub const CREATED: u32 = 1_795_384_552;
-pub const CREATED_TEXT: &str = "Sun, 22 Nov 2026 21:55:52 GMT";
+pub(crate) const CREATED: u32 = 1_795_384_552;
+pub(crate) const CREATED_TEXT: &str = "Sun, 22 Nov 2026 21:55:52 GMT";
 /// When the files of the tests were last changed: 2001-09-09 01:46:40 UTC.
-pub const CHANGED: u64 = 1_000_000_000;
-pub const CHANGED_TEXT: &str = "Sun, 09 Sep 2001 01:46:40 GMT";
+pub(crate) const CHANGED: u64 = 1_000_000_000;
+pub(crate) const CHANGED_TEXT: &str = "Sun, 09 Sep 2001 01:46:40 GMT";
 const CRC: u32 = 0xb70b_4c26;
 
 /// Bytes that differ from place to place, so that a shifted range shows.
-pub fn content(len: usize) -> Vec<u8> {
+pub(crate) fn content(len: usize) -> Vec<u8> {
     (0..len).map(|at| u8::try_from((at * 7 + at / 251) % 251).expect("it is below 251")).collect()
 }
 
@@ -32,42 +32,42 @@ fn name(path: u8, size: SizeField, slot: Option<TrunkSlot>, ext: &str) -> FileNa
 }
 
 /// The name of a normal file in M00.
-pub fn normal(size: u64, ext: &str) -> FileName {
+pub(crate) fn normal(size: u64, ext: &str) -> FileName {
     name(0, SizeField::normal(size, 0x49_59d9), None, ext)
 }
 
 /// The name of a normal file in M01, directory 0A/FF.
-pub fn in_second_path(size: u64, ext: &str) -> FileName {
+pub(crate) fn in_second_path(size: u64, ext: &str) -> FileName {
     name(1, SizeField::normal(size, 1), None, ext)
 }
 
-pub fn appender(ext: &str) -> FileName {
+pub(crate) fn appender(ext: &str) -> FileName {
     name(0, SizeField::appender(2), None, ext)
 }
 
-pub fn slave(of: &FileName, prefix: &str, ext: &str) -> FileName {
+pub(crate) fn slave(of: &FileName, prefix: &str, ext: &str) -> FileName {
     let prefix = Prefix::parse(prefix).expect("the tests use good ones");
     let ext = Extension::parse(ext).expect("the tests use good ones");
     of.slave(&prefix, &ext).expect("a generated name can be a master")
 }
 
-pub fn trunk(size: u32, ext: &str) -> FileName {
+pub(crate) fn trunk(size: u32, ext: &str) -> FileName {
     let slot = TrunkSlot { container: 1, offset: 64, size: 2048 };
     name(0, SizeField::trunk(size, 3), Some(slot), ext)
 }
 
 /// The address of a file in group1.
-pub fn url(name: &FileName) -> String {
+pub(crate) fn url(name: &FileName) -> String {
     format!("/group1/{name}")
 }
 
 /// Where a file lies below the directory of the tests.
-pub fn place(name: &FileName) -> String {
+pub(crate) fn place(name: &FileName) -> String {
     format!("store{}/data/{}", name.store_path().0, name.true_name())
 }
 
 /// Puts a file where a storage would, and dates it [`CHANGED`].
-pub fn put(dir: &Scratch, name: &FileName, content: &[u8]) {
+pub(crate) fn put(dir: &Scratch, name: &FileName, content: &[u8]) {
     dir.write(&place(name), content);
     let file = File::options().append(true).open(dir.path(&place(name))).expect("it was written");
     let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(CHANGED);
