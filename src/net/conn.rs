@@ -138,6 +138,10 @@ impl Conn {
         self.peer
     }
 
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
     /// The stream, for what only a real socket can do. Bytes may already lie in the inbox, so
     /// nobody else may read from it.
     pub fn stream(&self) -> &Stream {
@@ -170,7 +174,12 @@ impl Conn {
 
     /// Reads a header, complete within the time-out.
     pub async fn header(&mut self) -> Result<Header, ConnError> {
-        self.gather(Header::LEN).await?;
+        self.header_within(self.limits.network_timeout).await
+    }
+
+    /// Reads a header, complete within `limit`: for answers that may take the peer longer.
+    pub async fn header_within(&mut self, limit: Duration) -> Result<Header, ConnError> {
+        self.gather(Header::LEN, limit).await?;
         let mut bytes = [0; Header::LEN];
         self.inbox.copy_to_slice(&mut bytes);
         Ok(Header::decode(&bytes)?)
@@ -182,7 +191,7 @@ impl Conn {
         let max = max.min(CHUNK_BYTES_MAX);
         let wanted = usize::try_from(len).ok().filter(|len| *len <= max);
         let wanted = wanted.ok_or(ConnError::TooLong { got: len, max: max as u64 })?;
-        self.gather(wanted).await?;
+        self.gather(wanted, self.limits.network_timeout).await?;
         Ok(self.inbox.split_to(wanted).freeze())
     }
 
@@ -239,14 +248,16 @@ impl Conn {
         Ok(())
     }
 
-    /// Whether the peer has sent something, or left, that nobody asked for: such a connection
-    /// cannot be used again.
-    pub fn is_stale(&mut self) -> bool {
+    /// Whether the peer has sent something, or left, without our waiting for it. An idle
+    /// connection of which this is true cannot be used again; in the middle of sending content
+    /// it means that the answer has come early.
+    pub fn has_arrived(&mut self) -> bool {
         let Some(tcp) = self.stream.tcp() else { return !self.inbox.is_empty() };
-        let mut byte = [0];
-        let silent =
-            matches!(tcp.try_read(&mut byte), Err(e) if e.kind() == io::ErrorKind::WouldBlock);
-        !silent || !self.inbox.is_empty()
+        self.inbox.reserve(CHUNK_BYTES_MIN);
+        match tcp.try_read_buf(&mut self.inbox) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => !self.inbox.is_empty(),
+            _ => true,
+        }
     }
 
     /// Waits, without holding a buffer, until something has arrived. Cancel-safe.
@@ -260,10 +271,9 @@ impl Conn {
         }
     }
 
-    /// Makes `count` bytes lie in the inbox, within the time-out as a whole: many single bytes
-    /// do not keep a connection.
-    async fn gather(&mut self, count: usize) -> Result<(), ConnError> {
-        let limit = self.limits.network_timeout;
+    /// Makes `count` bytes lie in the inbox, within `limit` as a whole: many single bytes do
+    /// not keep a connection.
+    async fn gather(&mut self, count: usize, limit: Duration) -> Result<(), ConnError> {
         waited(limit, async {
             while self.inbox.len() < count {
                 if self.fill().await? == 0 {

@@ -6,7 +6,7 @@
 //!
 //! Read in this order: [`ports`] (what a program may ask of the world), [`conn`] (header and
 //! body over a socket), [`serve`] (who gets a connection), [`shutdown`], [`program`] (what every
-//! main does), [`durable`] (files that must last), `client`.
+//! main does), [`durable`] (files that must last), [`client`].
 
 pub mod ports; // start here: clock, chance and network, as arguments
 
@@ -19,3 +19,5 @@ pub mod shutdown; // signals, one flag, grace, abort
 pub mod program; // what every main does
 
 pub mod durable; // the only recipe for files that must last
+
+pub mod client; // ask trackers, store and fetch files

@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use proto::address::parse_ip;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -125,6 +126,12 @@ pub trait Net: Send + Sync + 'static {
     /// Connects to `to`, from the address `from` if there is one.
     fn connect(&self, to: SocketAddr, from: Option<IpAddr>) -> Fut<'_, io::Result<Stream>>;
 
+    /// The addresses of a host, which may be a name. Without a resolver only numbers are known.
+    fn resolve<'a>(&'a self, host: &'a str, port: u16) -> Fut<'a, io::Result<Vec<SocketAddr>>> {
+        let known = parse_ip(host).map(|ip| vec![SocketAddr::new(ip, port)]);
+        Box::pin(async move { known.ok_or_else(|| io::ErrorKind::NotFound.into()) })
+    }
+
     /// Listens. `network_timeout` sets when silent peers are probed (wire.md 7).
     fn listen(&self, at: SocketAddr, network_timeout: Duration) -> io::Result<Box<dyn Listener>>;
 }
@@ -218,6 +225,10 @@ impl Net for TcpNet {
             SockRef::from(&stream).set_tcp_keepalive(&keepalive(Duration::from_secs(30)))?;
             Ok(Box::new(stream) as Stream)
         })
+    }
+
+    fn resolve<'a>(&'a self, host: &'a str, port: u16) -> Fut<'a, io::Result<Vec<SocketAddr>>> {
+        Box::pin(async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) })
     }
 
     fn listen(&self, at: SocketAddr, network_timeout: Duration) -> io::Result<Box<dyn Listener>> {

@@ -1,0 +1,249 @@
+//! The client against servers on loopback that answer as the test tells them.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use proto::address::IpWidth;
+use proto::command::Command;
+use proto::ids::StorePath;
+use proto::tracker::query::{FetchTarget, StoreTarget};
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::conn::{Conn, Limits};
+use crate::ports::{Net as _, OsRandom, SystemClock, TcpNet};
+use crate::serve::{Admission, serve};
+use crate::shutdown::{Stop, Stopper};
+
+const LIMIT: Duration = Duration::from_secs(10);
+const NAME: &str = "M00/00/00/wKgBaWVT8QCAEjRWAAAADcRYHyQ482.txt";
+
+fn world() -> World {
+    World { clock: Arc::new(SystemClock::new()), random: Arc::new(OsRandom), net: Arc::new(TcpNet) }
+}
+
+/// A server whose answers the test decides.
+struct Server {
+    at: SocketAddr,
+    connections: Arc<AtomicUsize>,
+    _stop: Stopper,
+    _task: JoinHandle<usize>,
+}
+
+impl Server {
+    fn start<H, F>(handler: H) -> Self
+    where
+        H: Fn(Conn, Stop) -> F + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpNet.listen("127.0.0.1:0".parse().unwrap(), LIMIT).unwrap();
+        let at = listener.local_addr().unwrap();
+        let (hand, stop) = Stop::pair();
+        let admission = Admission::open(100, Limits::new(LIMIT), Duration::ZERO);
+        let connections = Arc::new(AtomicUsize::new(0));
+        let seen = Arc::clone(&connections);
+        let counted = move |conn, stop| {
+            seen.fetch_add(1, Ordering::SeqCst);
+            handler(conn, stop)
+        };
+        let task = tokio::spawn(serve(listener, admission, world().clock, stop, counted));
+        Self { at, connections, _stop: hand, _task: task }
+    }
+
+    /// A tracker that sends everybody to `storage`.
+    fn tracker(storage: SocketAddr) -> Self {
+        Self::start(move |mut conn, mut stop| async move {
+            while let Ok(Some(header)) = conn.next_request(&mut stop).await {
+                conn.discard(header.body_len).await.unwrap();
+                let group = GroupName::parse("group1").unwrap();
+                let servers = vec![Endpoint { address: storage.ip(), port: storage.port() }];
+                let mut out = Vec::new();
+                if header.cmd == Command::QueryStoreWithoutGroupOne as u8 {
+                    StoreTarget { group, servers, path: StorePath(0) }
+                        .encode(IpWidth::V4, &mut out);
+                } else {
+                    FetchTarget { group, servers }.encode(IpWidth::V4, &mut out);
+                }
+                conn.answer(&out).await.unwrap();
+            }
+        })
+    }
+
+    fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+fn client(trackers: Vec<SocketAddr>) -> Client {
+    Client::new(world(), PoolSettings::default(), trackers)
+}
+
+fn file() -> FileId {
+    FileId::parse(format!("group1/{NAME}")).unwrap()
+}
+
+/// An address where nobody listens.
+fn nowhere() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// A storage that keeps the last upload and serves it again.
+fn keeper() -> Server {
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    Server::start(move |mut conn, mut stop| {
+        let kept = Arc::clone(&kept);
+        async move {
+            while let Ok(Some(header)) = conn.next_request(&mut stop).await {
+                if header.cmd == Command::UploadFile as u8 {
+                    conn.body(15, 15).await.unwrap();
+                    let size = header.body_len - 15;
+                    let mut content = Vec::new();
+                    while (content.len() as u64) < size {
+                        let Ok(chunk) = conn.chunk(size - content.len() as u64).await else {
+                            return;
+                        };
+                        content.extend_from_slice(&chunk);
+                    }
+                    *kept.lock().unwrap() = content;
+                    let answer = [&b"group1\0\0\0\0\0\0\0\0\0\0"[..], NAME.as_bytes()].concat();
+                    conn.answer(&answer).await.unwrap();
+                } else {
+                    conn.discard(header.body_len).await.unwrap();
+                    let content = kept.lock().unwrap().clone();
+                    conn.answer(&content).await.unwrap();
+                }
+            }
+        }
+    })
+}
+
+#[tokio::test]
+async fn a_file_goes_out_and_comes_back_over_two_connections() {
+    let storage = keeper();
+    let tracker = Server::tracker(storage.at);
+    let client = client(vec![tracker.at]);
+    let content: Vec<u8> = (0..3_000_000u32).map(|n| n.to_le_bytes()[1]).collect();
+    let mut reading = storage::Reading(&content[..]);
+    let size = content.len() as u64;
+    let id = client.upload(None, Extension::NONE, size, &mut reading).await.unwrap();
+    assert_eq!(id, file());
+    for _ in 0..3 {
+        let mut download = client.download(&id, 0, 0).await.unwrap();
+        assert_eq!(download.len(), size);
+        let mut got = Vec::new();
+        while let Some(chunk) = download.chunk().await.unwrap() {
+            got.extend_from_slice(&chunk);
+        }
+        assert!(got == content);
+    }
+    assert_eq!((tracker.connections(), storage.connections()), (1, 1));
+}
+
+#[tokio::test]
+async fn content_of_another_length_is_an_error_and_leaves_no_connection() {
+    let storage = keeper();
+    let tracker = Server::tracker(storage.at);
+    let client = client(vec![tracker.at]);
+    for announced in [4, 6] {
+        let mut content = Bytes::from_static(b"hello");
+        let outcome = client.upload(None, Extension::NONE, announced, &mut content).await;
+        let wanted =
+            matches!(outcome, Err(ClientError::Length { got: 5, want }) if want == announced);
+        assert!(wanted, "{outcome:?}");
+    }
+    let mut content = Bytes::from_static(b"hello");
+    client.upload(None, Extension::NONE, 5, &mut content).await.unwrap();
+    assert_eq!(storage.connections(), 3);
+}
+
+#[tokio::test]
+async fn a_refusal_before_the_end_of_the_content_is_heard() {
+    /// More than any socket buffers, so that somebody has to read it.
+    struct Endless;
+    impl Content for Endless {
+        fn next(&mut self) -> crate::ports::Fut<'_, io::Result<Option<Bytes>>> {
+            Box::pin(async {
+                tokio::task::yield_now().await;
+                Ok(Some(Bytes::from_static(&[0; 4096])))
+            })
+        }
+    }
+    let storage = Server::start(|mut conn, mut stop| async move {
+        while let Ok(Some(header)) = conn.next_request(&mut stop).await {
+            conn.refuse(Status::ENOSPC).await.unwrap();
+            let _ = conn.discard(header.body_len).await;
+        }
+    });
+    let tracker = Server::tracker(storage.at);
+    let outcome = client(vec![tracker.at]);
+    let outcome = outcome.upload(None, Extension::NONE, 1 << 40, &mut Endless).await;
+    assert_eq!(outcome.unwrap_err().status(), Status::ENOSPC);
+}
+
+#[tokio::test]
+async fn the_next_tracker_is_asked_and_remembered() {
+    let storage = keeper();
+    let tracker = Server::tracker(storage.at);
+    let client = client(vec![nowhere(), tracker.at]);
+    for _ in 0..3 {
+        let server = client.trackers().query_fetch(&file()).await.unwrap();
+        assert_eq!(server.port, storage.at.port());
+    }
+    assert_eq!(tracker.connections(), 1);
+}
+
+#[tokio::test]
+async fn what_a_tracker_says_tells_more_than_that_another_is_down() {
+    let refusing = Server::start(|mut conn, mut stop| async move {
+        while let Ok(Some(header)) = conn.next_request(&mut stop).await {
+            conn.discard(header.body_len).await.unwrap();
+            conn.refuse(Status::ENOENT).await.unwrap();
+        }
+    });
+    for trackers in [vec![refusing.at, nowhere()], vec![nowhere(), refusing.at]] {
+        let error = client(trackers).trackers().query_store(None).await.unwrap_err();
+        assert!(error.is_not_found(), "{error}");
+    }
+    let error = client(vec![nowhere()]).trackers().query_store(None).await.unwrap_err();
+    assert_eq!(error.status(), Status::ECONNREFUSED);
+    let error = client(vec![]).trackers().query_store(None).await.unwrap_err();
+    assert!(matches!(error, ClientError::NoTracker));
+}
+
+#[tokio::test]
+async fn an_idle_connection_that_died_is_replaced() {
+    let once = Server::start(|mut conn, mut stop| async move {
+        // Answers a single request and leaves.
+        if let Ok(Some(header)) = conn.next_request(&mut stop).await {
+            conn.discard(header.body_len).await.unwrap();
+            conn.answer(b"a\x02b").await.unwrap();
+        }
+    });
+    let tracker = Server::tracker(once.at);
+    let client = client(vec![tracker.at]);
+    for _ in 0..3 {
+        assert_eq!(client.metadata(&file()).await.unwrap().pairs().len(), 1);
+    }
+    assert_eq!(once.connections(), 3);
+}
+
+#[tokio::test]
+async fn a_download_that_breaks_is_an_error_and_never_an_end() {
+    let breaking = Server::start(|mut conn, mut stop| async move {
+        if let Ok(Some(header)) = conn.next_request(&mut stop).await {
+            conn.discard(header.body_len).await.unwrap();
+            conn.send_message(proto::header::Header::answer(10), b"12345").await.unwrap();
+        }
+    });
+    let tracker = Server::tracker(breaking.at);
+    let mut download = client(vec![tracker.at]).download(&file(), 0, 0).await.unwrap();
+    let mut got = 0;
+    let error = loop {
+        match download.chunk().await {
+            Ok(chunk) => got += chunk.expect("the end was not reached").len(),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!((got, error.status()), (5, Status::ECONNRESET));
+}
