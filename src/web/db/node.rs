@@ -1,0 +1,309 @@
+//! The table `node`: users' folders and files.
+//!
+//! Every statement that finds a node by its id also tests its owner and that it is not in the
+//! trash. A name that is taken is found by the unique key, never by looking first.
+
+use mysql_async::Transaction;
+use mysql_async::prelude::Queryable;
+
+use super::blob::{self, Arrived};
+use super::{Audit, Db, DbError, Hashes, commit, retry, within};
+use crate::ids::{BlobId, NodeId, UnixMs, UserId};
+use crate::media::Category;
+use crate::name::Name;
+
+const FOUND: &str = "\
+SELECT n.id, n.parent, n.kind, n.name, n.size, b.media_type, n.category, n.created_ms,
+    n.modified_ms, b.file_id
+FROM node n LEFT JOIN blob b ON b.id = n.blob_id
+WHERE n.id = ? AND n.owner = ? AND n.trashed_ms IS NULL";
+// Held until the commit, so that the folder cannot go while something is put into it.
+const HOLD_FOLDER: &str = "\
+SELECT id FROM node WHERE id = ? AND owner = ? AND kind = 0 AND trashed_ms IS NULL
+LOCK IN SHARE MODE";
+const INSERT: &str = "\
+INSERT INTO node (owner, parent, name, kind, blob_id, size, category, created_ms, modified_ms)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+const TAKE_SPACE: &str =
+    "UPDATE user SET used_bytes = used_bytes + ? WHERE id = ? AND disabled_ms IS NULL";
+const BY_NAME: &str = "\
+SELECT n.id, n.parent, n.kind, n.name, n.size, b.media_type, n.category, n.created_ms,
+    n.modified_ms, b.file_id
+FROM node n JOIN blob b ON b.id = n.blob_id
+WHERE n.owner = ? AND n.live_in = ? AND n.name = ? AND b.sha256 = ? AND b.size = ?";
+
+const NAME_TAKEN: &str = "SELECT id FROM node WHERE owner = ? AND live_in = ? AND name = ?";
+
+/// Other names tried when the wanted one is taken: `a (1).txt` to `a (99).txt`.
+const RENAMES_MAX: u32 = 99;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Kind {
+    Folder = 0,
+    File = 1,
+}
+
+/// A folder or file as its owner sees it; the shape of `Node` in the API.
+#[derive(Clone, Debug, serde::Serialize)]
+pub(crate) struct Node {
+    pub(crate) id: NodeId,
+    /// None: in the root folder.
+    pub(crate) parent: Option<NodeId>,
+    pub(crate) kind: Kind,
+    pub(crate) name: String,
+    pub(crate) size: u64,
+    pub(crate) media_type: Option<String>,
+    pub(crate) category: Option<Category>,
+    pub(crate) created_ms: UnixMs,
+    pub(crate) modified_ms: UnixMs,
+}
+
+/// A node together with the file that holds its bytes; only `authorize` asks for it.
+pub(crate) struct Stored {
+    pub(crate) node: Node,
+    pub(crate) file_id: Option<String>,
+}
+
+pub(super) type Row =
+    (u64, Option<u64>, u8, String, u64, Option<String>, u8, u64, u64, Option<String>);
+
+impl From<Row> for Stored {
+    fn from(row: Row) -> Self {
+        let (id, parent, kind, name, size, media_type, category, created, modified, file_id) = row;
+        let node = Node {
+            id: NodeId(id),
+            parent: parent.map(NodeId),
+            kind: if kind == Kind::Folder as u8 { Kind::Folder } else { Kind::File },
+            name,
+            size,
+            media_type,
+            category: Category::from_number(category),
+            created_ms: UnixMs(created),
+            modified_ms: UnixMs(modified),
+        };
+        Stored { node, file_id }
+    }
+}
+
+/// A file whose bytes the store has acknowledged.
+pub(crate) struct NewFile<'a> {
+    pub(crate) owner: UserId,
+    /// None: the root folder.
+    pub(crate) parent: Option<NodeId>,
+    pub(crate) name: &'a Name,
+    /// Take another name if this one is taken.
+    pub(crate) rename: bool,
+    /// The reservation.
+    pub(crate) blob: BlobId,
+    pub(crate) size: u64,
+    pub(crate) hashes: &'a Hashes,
+    pub(crate) file_id: &'a str,
+    pub(crate) media_type: &'a str,
+    pub(crate) category: Category,
+    pub(crate) at: UnixMs,
+    pub(crate) address: &'a str,
+}
+
+/// What became of putting something into a folder.
+#[derive(Debug)]
+pub(crate) enum Published {
+    Done(Node),
+    NameTaken,
+    /// The folder went, or is not this user's.
+    NoFolder,
+    /// The account was disabled meanwhile.
+    NoUser,
+}
+
+impl Db {
+    /// A user's own live node with its file.
+    pub(crate) async fn node(&self, owner: UserId, id: NodeId) -> Result<Option<Stored>, DbError> {
+        let row: Option<Row> = self.first(FOUND, (id.0, owner.0)).await?;
+        Ok(row.map(Stored::from))
+    }
+
+    /// Whether a name is taken right now; the next moment may change it.
+    pub(crate) async fn name_taken(
+        &self,
+        owner: UserId,
+        folder: Option<NodeId>,
+        name: &Name,
+    ) -> Result<bool, DbError> {
+        let key = (owner.0, folder.map_or(0, |id| id.0), name.as_str());
+        let row: Option<u64> = self.first(NAME_TAKEN, key).await?;
+        Ok(row.is_some())
+    }
+
+    /// Makes a folder.
+    pub(crate) async fn make_folder(
+        &self,
+        owner: UserId,
+        parent: Option<NodeId>,
+        name: &Name,
+        at: UnixMs,
+        address: &str,
+    ) -> Result<Published, DbError> {
+        retry(move || {
+            Box::pin(async move {
+                let mut tx = self.begin().await?;
+                let done = within(async {
+                    if !hold_folder(&mut tx, owner, parent).await? {
+                        return Ok(Published::NoFolder);
+                    }
+                    let row = NewRow { owner, parent, name, file: None, at };
+                    match row.insert(&mut tx).await {
+                        Ok(node) => noted(&mut tx, owner, "mkdir", node, address).await,
+                        Err(DbError::Taken) => Ok(Published::NameTaken),
+                        Err(error) => Err(error),
+                    }
+                })
+                .await?;
+                commit(tx).await.map(|()| done)
+            })
+        })
+        .await
+    }
+
+    /// Makes a stored file visible, counts it and its space, all in one transaction. On anything
+    /// but `Done` nothing has changed, and the reservation is still there.
+    pub(crate) async fn publish(&self, new: &NewFile<'_>) -> Result<Published, DbError> {
+        retry(move || {
+            Box::pin(async move {
+                let mut tx = self.begin().await?;
+                let done = within(publish_in(&mut tx, new)).await?;
+                if !matches!(done, Published::Done(_)) {
+                    within(async { Ok(tx.rollback().await?) }).await?;
+                    return Ok(done);
+                }
+                commit(tx).await.map(|()| done)
+            })
+        })
+        .await
+    }
+
+    /// The file that a commit without an answer may have made.
+    pub(crate) async fn published(&self, new: &NewFile<'_>) -> Result<Option<Node>, DbError> {
+        let key = (
+            new.owner.0,
+            new.parent.map_or(0, |id| id.0),
+            new.name.as_str(),
+            &new.hashes.sha256[..],
+            new.size,
+        );
+        let row: Option<Row> = self.first(BY_NAME, key).await?;
+        Ok(row.map(|row| Stored::from(row).node))
+    }
+}
+
+async fn publish_in(
+    tx: &mut Transaction<'static>,
+    new: &NewFile<'_>,
+) -> Result<Published, DbError> {
+    let counted = tx.exec_iter(TAKE_SPACE, (new.size, new.owner.0)).await?.affected_rows();
+    // An empty file takes no space, so no row changes.
+    if counted == 0 && 0 < new.size {
+        return Ok(Published::NoUser);
+    }
+    if !hold_folder(tx, new.owner, new.parent).await? {
+        return Ok(Published::NoFolder);
+    }
+    let arrived = Arrived {
+        blob: new.blob,
+        size: new.size,
+        hashes: new.hashes,
+        file_id: new.file_id,
+        media_type: new.media_type,
+        at: new.at,
+    };
+    let (blob, media_type) = blob::attach(tx, &arrived).await?;
+    let file = FileRow { blob, size: new.size, media_type, category: new.category };
+    for number in 0..=RENAMES_MAX {
+        let name = new.name.numbered(number);
+        let (owner, parent, at) = (new.owner, new.parent, new.at);
+        let row = NewRow { owner, parent, name: &name, file: Some(&file), at };
+        match row.insert(tx).await {
+            Err(DbError::Taken) if new.rename => {}
+            Err(DbError::Taken) => break,
+            Err(error) => return Err(error),
+            Ok(node) => return noted(tx, owner, "upload", node, new.address).await,
+        }
+    }
+    Ok(Published::NameTaken)
+}
+
+async fn hold_folder(
+    tx: &mut Transaction<'static>,
+    owner: UserId,
+    folder: Option<NodeId>,
+) -> Result<bool, DbError> {
+    let Some(folder) = folder else { return Ok(true) };
+    let row: Option<u64> = tx.exec_first(HOLD_FOLDER, (folder.0, owner.0)).await?;
+    Ok(row.is_some())
+}
+
+async fn noted(
+    tx: &mut Transaction<'static>,
+    owner: UserId,
+    action: &'static str,
+    node: Node,
+    address: &str,
+) -> Result<Published, DbError> {
+    let deed = Audit {
+        at: node.created_ms,
+        actor: Some(owner),
+        action,
+        node: Some(node.id),
+        address,
+        detail: &node.name,
+    };
+    deed.insert(tx).await?;
+    Ok(Published::Done(node))
+}
+
+/// What a file's row has and a folder's has not.
+struct FileRow {
+    blob: BlobId,
+    size: u64,
+    media_type: String,
+    category: Category,
+}
+
+struct NewRow<'a> {
+    owner: UserId,
+    parent: Option<NodeId>,
+    name: &'a Name,
+    file: Option<&'a FileRow>,
+    at: UnixMs,
+}
+
+impl NewRow<'_> {
+    async fn insert(&self, tx: &mut Transaction<'static>) -> Result<Node, DbError> {
+        let kind = if self.file.is_some() { Kind::File } else { Kind::Folder };
+        let size = self.file.map_or(0, |file| file.size);
+        let category = self.file.map(|file| file.category);
+        let row = (
+            self.owner.0,
+            self.parent.map(|id| id.0),
+            self.name.as_str(),
+            kind as u8,
+            self.file.map(|file| file.blob.0),
+            size,
+            category.map_or(0, |category| category as u8),
+            self.at.0,
+            self.at.0,
+        );
+        tx.exec_drop(INSERT, row).await?;
+        Ok(Node {
+            id: NodeId(tx.last_insert_id().unwrap_or_default()),
+            parent: self.parent,
+            kind,
+            name: self.name.as_str().to_owned(),
+            size,
+            media_type: self.file.map(|file| file.media_type.clone()),
+            category,
+            created_ms: self.at,
+            modified_ms: self.at,
+        })
+    }
+}
