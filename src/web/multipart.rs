@@ -9,7 +9,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -85,11 +85,24 @@ pub struct Multipart {
     parser: multer::Multipart<'static>,
     /// The part handed out last, as far as it was not read.
     field: Option<multer::Field<'static>>,
-    /// Shared with the `Gate` that feeds the parser: bytes it may still take before the next
-    /// part begins, or `IN_A_PART`.
-    allowance: Arc<AtomicUsize>,
+    feed: Arc<Feed>,
+    /// What of the body is not content of its last part, if that begins at 0: the closing line.
+    closing_len: u64,
+    content_length: Option<u64>,
     parts: usize,
     limits: MultipartLimits,
+}
+
+/// What the parser's side and the `Gate` that feeds it tell each other.
+#[derive(Debug)]
+struct Feed {
+    /// Bytes the parser may still take before the next part begins, or `IN_A_PART`.
+    allowance: AtomicUsize,
+    /// Bytes the parser was given so far. No piece goes beyond the empty line that ends a header
+    /// block, so when a part begins this is where its content does.
+    given: AtomicU64,
+    /// Let the parser look at what it has before it is given more.
+    hold: AtomicBool,
 }
 
 /// The allowance while a part is read: its length is the handler's affair.
@@ -102,6 +115,7 @@ pub struct Part<'a> {
     name: String,
     file_name: Option<String>,
     content_type: Option<String>,
+    length: Option<u64>,
 }
 
 impl Multipart {
@@ -112,29 +126,38 @@ impl Multipart {
         if boundary.is_empty() || boundary.len() > BOUNDARY_BYTES_MAX {
             return Err(MultipartError::WrongType);
         }
-        let allowance = Arc::new(AtomicUsize::new(limits.head_bytes_max));
+        let feed = Arc::new(Feed {
+            allowance: AtomicUsize::new(limits.head_bytes_max),
+            given: AtomicU64::new(0),
+            hold: AtomicBool::new(false),
+        });
+        let content_length = request.content_length();
         let gate = Gate {
             body: request.take_body(),
             rest: Bytes::new(),
-            allowance: allowance.clone(),
+            feed: feed.clone(),
             gave: false,
+            matched: 0,
         };
+        // CR LF "--" boundary "--" CR LF; every known client writes the last two as well.
+        let closing_len = (boundary.len() as u64).saturating_add(8);
         let parser = multer::Multipart::new(gate, boundary);
-        Ok(Self { parser, field: None, allowance, parts: 0, limits })
+        Ok(Self { parser, field: None, feed, closing_len, content_length, parts: 0, limits })
     }
 
     /// The next part, after skipping what is left of the one before; None at the end.
     pub async fn next_part(&mut self) -> Result<Option<Part<'_>>, MultipartError> {
         while self.chunk().await?.is_some() {}
         self.field = None;
-        self.allowance.store(self.limits.head_bytes_max, Ordering::Relaxed);
+        self.feed.allowance.store(self.limits.head_bytes_max, Ordering::Relaxed);
+        self.feed.hold.store(true, Ordering::Relaxed);
         let next = self.parser.next_field().await.map_err(|error| self.explain(error))?;
         let Some(field) = next else { return Ok(None) };
         if self.parts >= self.limits.parts_max {
             return Err(MultipartError::TooManyParts { max: self.limits.parts_max });
         }
         self.parts = self.parts.saturating_add(1);
-        self.allowance.store(IN_A_PART, Ordering::Relaxed);
+        self.feed.allowance.store(IN_A_PART, Ordering::Relaxed);
 
         // The parser drops a name that is not UTF-8. To take such a file for a text field would
         // be wrong, so the whole header is asked.
@@ -146,8 +169,17 @@ impl Multipart {
         let name = name.to_owned();
         let file_name = field.file_name().map(str::to_owned);
         let content_type = field.content_type().map(|mime| mime.essence_str().to_owned());
+        let announced = field.headers().get("content-length");
+        let announced = announced.and_then(|value| value.to_str().ok()?.parse().ok());
+        let length = announced.or_else(|| self.length_if_last());
         self.field = Some(field);
-        Ok(Some(Part { from: self, name, file_name, content_type }))
+        Ok(Some(Part { from: self, name, file_name, content_type, length }))
+    }
+
+    /// What is left of the body but for its closing line.
+    fn length_if_last(&self) -> Option<u64> {
+        let given = self.feed.given.load(Ordering::Relaxed);
+        self.content_length?.checked_sub(given)?.checked_sub(self.closing_len)
     }
 
     async fn chunk(&mut self) -> Result<Option<Bytes>, MultipartError> {
@@ -189,6 +221,12 @@ impl Part<'_> {
         self.content_type.as_deref()
     }
 
+    /// The length the part announces, or else the one it has if it is the last. A guess: only
+    /// the end of the part tells.
+    pub fn length(&self) -> Option<u64> {
+        self.length
+    }
+
     /// The next bytes, or None at the end of the part. Cancel-safe.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, MultipartError> {
         self.from.chunk().await
@@ -220,16 +258,41 @@ enum GateError {
 struct Gate {
     body: Body,
     rest: Bytes,
-    allowance: Arc<AtomicUsize>,
+    feed: Arc<Feed>,
     /// A piece went out at the last poll. The parser polls until it is told to wait.
     gave: bool,
+    /// How much of `EMPTY_LINE` the bytes given last end with.
+    matched: usize,
+}
+
+/// What ends a header block.
+const EMPTY_LINE: [u8; 4] = *b"\r\n\r\n";
+
+impl Gate {
+    /// How many of the next `most` bytes go up to and including the first empty line.
+    fn up_to_empty_line(&mut self, most: usize) -> usize {
+        for (index, byte) in self.rest.iter().take(most).enumerate() {
+            let fits = EMPTY_LINE.get(self.matched) == Some(byte);
+            // A second CR may still begin an empty line; nothing else of a partial match can.
+            self.matched = match fits {
+                true => self.matched.saturating_add(1),
+                false => usize::from(*byte == b'\r'),
+            };
+            if self.matched == EMPTY_LINE.len() {
+                self.matched = 0;
+                return index.saturating_add(1);
+            }
+        }
+        most.min(self.rest.len())
+    }
 }
 
 impl Stream for Gate {
     type Item = Result<Bytes, GateError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if std::mem::take(&mut self.gave) {
+        let hold = self.feed.hold.swap(false, Ordering::Relaxed);
+        if std::mem::take(&mut self.gave) || hold {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -241,7 +304,7 @@ impl Stream for Gate {
                 Poll::Ready(Ok(Some(chunk))) => self.rest = chunk,
             }
         }
-        let allowed = self.allowance.load(Ordering::Relaxed);
+        let allowed = self.feed.allowance.load(Ordering::Relaxed);
         let most = if allowed == IN_A_PART {
             PIECE_BYTES
         } else if allowed == 0 {
@@ -249,12 +312,82 @@ impl Stream for Gate {
         } else {
             allowed.min(HEAD_PIECE_BYTES)
         };
-        let len = most.min(self.rest.len());
+        let len = self.up_to_empty_line(most);
         let piece = self.rest.split_to(len);
         if allowed != IN_A_PART {
-            self.allowance.store(allowed.saturating_sub(len), Ordering::Relaxed);
+            self.feed.allowance.store(allowed.saturating_sub(len), Ordering::Relaxed);
         }
+        self.feed.given.fetch_add(len as u64, Ordering::Relaxed);
         self.gave = true;
         Poll::Ready(Some(Ok(piece)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDARY: &str = "----x";
+
+    /// A form of these files, with what the specification allows around them.
+    fn form(files: &[&[u8]]) -> Vec<u8> {
+        let mut body = b"preamble\r\n\r\nmore\r\n".to_vec();
+        for file in files {
+            let head = "content-disposition: form-data; name=\"file\"; filename=\"a\"";
+            body.extend(format!("--{BOUNDARY}\r\n{head}\r\n\r\n").bytes());
+            body.extend_from_slice(file);
+            body.extend_from_slice(b"\r\n");
+        }
+        body.extend(format!("--{BOUNDARY}--\r\n").bytes());
+        body
+    }
+
+    fn request(form: &[u8], piece: usize) -> Request {
+        let (feed, body) = crate::request::pair(Some(form.len() as u64));
+        for piece in form.chunks(piece) {
+            feed.push(&Bytes::copy_from_slice(piece));
+        }
+        feed.end();
+        let length = form.len().to_string();
+        let content_type = format!("multipart/form-data; boundary={BOUNDARY}");
+        let variables = [("CONTENT_LENGTH", &*length), ("CONTENT_TYPE", &*content_type)];
+        Request::for_test("POST", "/api/upload", &variables, body).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_length_of_the_last_part_is_known_when_it_begins() {
+        let large = vec![7u8; 200_000];
+        let tricky = b"\r\n\r\n--\r\n\r\n\r\r\n\r\n----\r\n----y\r\n\r\n".repeat(3000);
+        let cases: [&[&[u8]]; 5] = [
+            &[b""],
+            &[b"abc"],
+            &[&large],
+            &[&tricky, b"\r\n", &large],
+            &[b"\r\n\r\n", &large, &tricky],
+        ];
+        for files in cases {
+            let form = form(files);
+            for piece in [1000, 4096, 65_536, form.len()] {
+                let mut request = request(&form, piece);
+                let mut parts = Multipart::new(&mut request, MultipartLimits::default()).unwrap();
+                let mut left = files.len();
+                for file in files {
+                    let mut part = parts.next_part().await.unwrap().unwrap();
+                    left -= 1;
+                    let guess = part.length();
+                    let mut got = Vec::new();
+                    while let Some(chunk) = part.chunk().await.unwrap() {
+                        got.extend_from_slice(&chunk);
+                    }
+                    assert!(got == *file, "piece {piece}");
+                    if left == 0 {
+                        assert_eq!(guess, Some(file.len() as u64), "piece {piece}");
+                    } else {
+                        assert!(Some(file.len() as u64) < guess);
+                    }
+                }
+                assert!(parts.next_part().await.unwrap().is_none());
+            }
+        }
     }
 }
