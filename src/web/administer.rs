@@ -9,7 +9,22 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
+use net::ports::{Random, World};
+
 use crate::config::{Address, Config, WORKERS};
+use crate::db::{Db, NewUser, Role};
+use crate::ids::UnixMs;
+use crate::name::UserName;
+use crate::password::{Password, Passwords};
+
+/// The first administrator's name.
+const ADMIN: &str = "admin";
+/// What generated passwords are made of: 32 characters that cannot be mistaken for one another,
+/// so each carries five bits.
+const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+/// A hundred bits.
+const PASSWORD_CHARS: usize = 20;
 
 const USAGE: &str = "\
 usage: fastdisk [--conf FILE] [--run DIR] COMMAND
@@ -26,6 +41,8 @@ FILE is conf/fastdisk.toml or $FASTDISK_CONF; DIR is [run] dir or $FASTDISK_RUN.
 enum Command {
     Help,
     Config,
+    Migrate,
+    CreateAdmin,
 }
 
 /// Where the configuration is.
@@ -40,14 +57,17 @@ pub fn administer(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let Some((places, command)) = parse(args.into_iter().skip(1)) else {
         return complain(USAGE, 2);
     };
-    match perform(places, command) {
-        Ok(text) => match std::io::stdout().write_all(text.as_bytes()) {
+    net::program::run_tool("fastdisk", |world| async move {
+        let text = match perform(places, command, &world).await {
+            Ok(text) => text,
+            Err(error) => return complain(&format!("fastdisk: {error:#}\n"), 1),
+        };
+        match std::io::stdout().write_all(text.as_bytes()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
             Err(error) => complain(&format!("fastdisk: write: {error}\n"), 1),
-        },
-        Err(error) => complain(&format!("fastdisk: {error:#}\n"), 1),
-    }
+        }
+    })
 }
 
 /// Says why on standard error; nobody is left to tell if that is closed.
@@ -71,20 +91,59 @@ fn parse(mut args: impl Iterator<Item = OsString>) -> Option<(Places, Command)> 
             }
             "-h" | "--help" => Command::Help,
             "config" => Command::Config,
+            "migrate" => Command::Migrate,
+            "create-admin" => Command::CreateAdmin,
             _ => return None,
         };
         return args.next().is_none().then_some((places, command));
     }
 }
 
-fn perform(places: Places, command: Command) -> anyhow::Result<String> {
+/// Does it; what is to be printed.
+async fn perform(places: Places, command: Command, world: &World) -> anyhow::Result<String> {
     if command == Command::Help {
         return Ok(USAGE.to_owned());
     }
     let config = load(places)?;
     match command {
         Command::Help | Command::Config => Ok(shell_lines(&config)),
+        Command::Migrate => {
+            Db::new(&config.database).migrate().await.context("migrate the database")?;
+            Ok(String::new())
+        }
+        Command::CreateAdmin => create_admin(&config, world).await,
     }
+}
+
+/// Makes the first administrator: the line with the password, which is kept nowhere.
+async fn create_admin(config: &Config, world: &World) -> anyhow::Result<String> {
+    let password = generate(&*world.random);
+    let typed = Password::typed(&password).context("generate a password")?;
+    let hashed = Passwords::new(1, 0)?.hash(typed).await?;
+    let name = UserName::parse(ADMIN).context("name the administrator")?;
+    let new = NewUser {
+        nickname: name.shown.clone(),
+        name: name.shown,
+        name_key: name.key,
+        password: hashed,
+        email: None,
+        role: Role::Admin,
+        quota_bytes: config.limits.quota_default_bytes,
+        locale: "zh".to_owned(),
+        created: UnixMs(world.clock.now().millis()),
+    };
+    let made = Db::new(&config.database).create_first_admin(&new).await;
+    if !made.context("make the administrator")? {
+        anyhow::bail!("there is an administrator already");
+    }
+    Ok(format!("{password}\n"))
+}
+
+fn generate(random: &dyn Random) -> String {
+    let mut bytes = [0; PASSWORD_CHARS];
+    random.fill(&mut bytes);
+    let character = |byte: &u8| ALPHABET.get(usize::from(*byte % 32)).copied().unwrap_or(b'a');
+    bytes.iter().map(character).map(char::from).collect()
 }
 
 /// The configuration that the arguments or else the environment name.
@@ -161,6 +220,8 @@ mod tests {
         let both = Places { conf: Some("a".into()), run: Some("b".into()) };
         assert_eq!(words("config"), Some((none(), Command::Config)));
         assert_eq!(words("--conf a --run b config"), Some((both, Command::Config)));
+        assert_eq!(words("migrate"), Some((none(), Command::Migrate)));
+        assert_eq!(words("create-admin"), Some((none(), Command::CreateAdmin)));
         assert_eq!(words("--help"), Some((none(), Command::Help)));
         for wrong in ["", "--conf", "--run x", "confgi", "config more", "-x config"] {
             assert_eq!(words(wrong), None, "{wrong}");

@@ -117,7 +117,6 @@ pub(crate) struct Limits {
     pub(crate) upload_bytes_max: u64,
     pub(crate) uploads_per_user_max: u64,
     pub(crate) json_bytes_max: u64,
-    pub(crate) json_depth_max: u64,
     pub(crate) multipart_parts_max: u64,
     pub(crate) multipart_header_bytes_max: u64,
     pub(crate) page_entries_max: u64,
@@ -138,13 +137,12 @@ pub(crate) struct Limits {
 
 impl Limits {
     /// Name and value of each, in the order of the file.
-    pub(crate) fn table(&self) -> [(&'static str, u64); 21] {
+    pub(crate) fn table(&self) -> [(&'static str, u64); 20] {
         [
             ("quota_default_bytes", self.quota_default_bytes),
             ("upload_bytes_max", self.upload_bytes_max),
             ("uploads_per_user_max", self.uploads_per_user_max),
             ("json_bytes_max", self.json_bytes_max),
-            ("json_depth_max", self.json_depth_max),
             ("multipart_parts_max", self.multipart_parts_max),
             ("multipart_header_bytes_max", self.multipart_header_bytes_max),
             ("page_entries_max", self.page_entries_max),

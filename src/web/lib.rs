@@ -3,8 +3,38 @@
 //! The only crate with a database. Called by the programs in `src/bin`; holds no FastDFS
 //! protocol of its own (`net::client` speaks it) and serves no file bytes (nginx does).
 
-mod administer;
-mod config; // start here: what can be set // the program `fastdisk`
+mod config; // start here: what can be set
+
+mod worker; // what every worker does; which handler it runs
+
+mod app; // what all requests share and go through first
+
+mod error; // from what went wrong to what a client is told
+
+mod download;
+mod login;
+mod mydisk;
+mod register; // the use cases, one a file
+mod upload;
+
+mod authorize; // the gate before every node
+mod intake; // one file on its way in
+mod sweep; // what is left over, removed in the background
+
+mod digest; // hashes of what passes through
+mod ids; // numbers that cannot be mixed up
+mod media; // what a content is
+mod name; // what things may be called
+mod origin; // whether our own pages ask
+mod password; // which are taken, how they are kept
+mod session; // tokens
+mod throttle; // how often something may be tried
+
+mod cache; // Redis
+mod db; // the only SQL
+mod files; // the store
+
+mod administer; // the program `fastdisk`
 
 pub mod multipart; // an upload's body as a stream of parts
 pub mod request; // what a handler is given
@@ -12,3 +42,4 @@ pub mod response; // what a handler returns
 pub mod serve; // connection -> fcgi -> handler -> fcgi
 
 pub use administer::administer;
+pub use worker::run;

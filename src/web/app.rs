@@ -1,0 +1,139 @@
+//! What all requests of a worker share, and what every one of them goes through first.
+//!
+//! Made once by `run`. Keeps no state between requests but pools and counters: who is asking is
+//! found anew each time, from the session cookie alone.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use net::ports::World;
+use serde::Serialize;
+use tokio::sync::Semaphore;
+
+use crate::cache::Cache;
+use crate::config::Config;
+use crate::db::{Db, User};
+use crate::error::WebError;
+use crate::files::Files;
+use crate::ids::UnixMs;
+use crate::origin;
+use crate::password::Passwords;
+use crate::request::Request;
+use crate::response::Response;
+use crate::session::{Sessions, Token};
+use crate::throttle::Throttle;
+
+/// The cookie over plain HTTP, and over HTTPS, where browsers bind it to the host and to TLS.
+const COOKIE: &str = "session";
+const COOKIE_SECURE: &str = "__Host-session";
+
+/// Hashing jobs per processor: enough to keep each busy while others wait for bytes.
+const HASH_JOBS_PER_CPU: usize = 2;
+
+/// Everything a handler may use.
+pub(crate) struct App {
+    pub(crate) config: Config,
+    pub(crate) world: World,
+    pub(crate) db: Db,
+    pub(crate) sessions: Sessions,
+    pub(crate) throttle: Throttle,
+    pub(crate) passwords: Passwords,
+    pub(crate) files: Files,
+    /// Lets chunks of uploads be hashed, a few at a time.
+    pub(crate) hashing: Arc<Semaphore>,
+}
+
+impl App {
+    /// Connects to nothing yet. Call inside the runtime.
+    pub(crate) fn new(config: Config, world: World) -> anyhow::Result<Self> {
+        let cache = Cache::new(&config.redis_url)?;
+        let limits = &config.limits;
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Self {
+            db: Db::new(&config.database),
+            sessions: Sessions::new(cache.clone(), limits),
+            throttle: Throttle::new(cache, limits),
+            passwords: Passwords::new(limits.password_jobs_max, limits.password_queue_max)?,
+            files: Files::new(&config.store, world.clone()),
+            hashing: Arc::new(Semaphore::new(cpus.saturating_mul(HASH_JOBS_PER_CPU))),
+            config,
+            world,
+        })
+    }
+
+    pub(crate) fn now(&self) -> UnixMs {
+        UnixMs(self.world.clock.now().millis())
+    }
+
+    pub(crate) fn json_bytes_max(&self) -> usize {
+        usize::try_from(self.config.limits.json_bytes_max).unwrap_or(usize::MAX)
+    }
+
+    /// What holds for every route, before the handler sees the request.
+    pub(crate) fn admit(&self, request: &Request) -> Result<(), WebError> {
+        origin::check(request, self.config.public_url.as_deref())
+    }
+
+    /// The signed-in user, whose account is not disabled.
+    pub(crate) async fn user(&self, request: &Request) -> Result<User, WebError> {
+        let token = self.token(request).ok_or(WebError::Unauthenticated)?;
+        let id = self.sessions.find(&token, self.now()).await?;
+        let user = self.db.user(id.ok_or(WebError::Unauthenticated)?).await?;
+        user.ok_or(WebError::Unauthenticated)
+    }
+
+    /// The token a request brings, whether or not it is good.
+    pub(crate) fn token(&self, request: &Request) -> Option<Token> {
+        request.cookie(self.cookie_name(request)).and_then(Token::parse)
+    }
+
+    /// Adds the cookie that holds a new session.
+    pub(crate) fn with_session(
+        &self,
+        response: Response,
+        request: &Request,
+        token: &Token,
+    ) -> Result<Response, WebError> {
+        self.with_cookie(response, request, token.secret(), self.sessions.cookie_seconds())
+    }
+
+    /// Takes the cookie away.
+    pub(crate) fn without_session(
+        &self,
+        response: Response,
+        request: &Request,
+    ) -> Result<Response, WebError> {
+        self.with_cookie(response, request, "", 0)
+    }
+
+    fn with_cookie(
+        &self,
+        response: Response,
+        request: &Request,
+        value: &str,
+        seconds: u64,
+    ) -> Result<Response, WebError> {
+        let name = self.cookie_name(request);
+        let secure = if name == COOKIE_SECURE { "; Secure" } else { "" };
+        let cookie =
+            format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}");
+        Ok(response.with_header("set-cookie", cookie)?)
+    }
+
+    fn cookie_name(&self, request: &Request) -> &'static str {
+        let public = self.config.public_url.as_deref().unwrap_or_default();
+        let secure = request.is_https() || public.starts_with("https://");
+        if secure { COOKIE_SECURE } else { COOKIE }
+    }
+}
+
+/// The client's address as nginx saw it; all that have none count as one.
+pub(crate) fn client(request: &Request) -> IpAddr {
+    request.remote_address().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+}
+
+/// An answer for this user, now: JSON that nobody may keep.
+pub(crate) fn json<T: Serialize>(status: u16, value: &T) -> Result<Response, WebError> {
+    let response = Response::json(value)?.with_status(status);
+    Ok(response.with_header("cache-control", "no-store")?)
+}

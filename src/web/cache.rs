@@ -1,0 +1,54 @@
+//! Redis: one connection that comes back by itself, and scripts that do a thing at once.
+//!
+//! Used by `session` and `throttle`; handlers never name it. Keys are namespaced and hold ids and
+//! hashes, never names. Losing everything here ends sessions and forgets limits, nothing else.
+
+use std::time::Duration;
+
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{Client, FromRedisValue, RedisResult, Script, ToRedisArgs};
+
+/// Longest wait for a connection.
+const CONNECT_MAX: Duration = Duration::from_secs(1);
+/// Longest wait for an answer: a request is waiting behind it.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
+/// Attempts of one command to get a connection, a tenth of a second apart.
+const CONNECTS_MAX: usize = 2;
+
+/// Redis. Cheap to clone: all clones share one connection, on which commands do not wait for
+/// one another.
+#[derive(Clone)]
+pub(crate) struct Cache {
+    manager: ConnectionManager,
+}
+
+impl Cache {
+    /// Opens no connection yet, so a worker starts while Redis is away. Call inside the runtime.
+    pub(crate) fn new(url: &str) -> RedisResult<Self> {
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(CONNECT_MAX))
+            .set_response_timeout(Some(ANSWER_MAX))
+            .set_number_of_retries(CONNECTS_MAX)
+            .set_max_delay(Duration::from_millis(100));
+        let manager = ConnectionManager::new_lazy_with_config(Client::open(url)?, config)?;
+        Ok(Self { manager })
+    }
+
+    /// Runs a script: nothing else happens between its steps.
+    pub(crate) async fn run<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        keys: &[String],
+        args: &[impl ToRedisArgs],
+    ) -> RedisResult<T> {
+        let mut call = script.prepare_invoke();
+        for key in keys {
+            call.key(key);
+        }
+        for arg in args {
+            call.arg(arg);
+        }
+        // A clone is a handle; the connection is shared.
+        call.invoke_async(&mut self.manager.clone()).await
+    }
+}

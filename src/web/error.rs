@@ -1,0 +1,200 @@
+//! What can go wrong in a request, and the one table from there to the HTTP status and text.
+//!
+//! Every handler returns a [`WebError`]; it is logged here, where it stops, if somebody must
+//! look. What a client is told never contains a path, an address or a statement.
+
+use crate::db::DbError;
+use crate::files::FilesError;
+use crate::multipart::MultipartError;
+use crate::request::BadRequest;
+use crate::response::{BadHeader, IntoResponse, Response};
+
+/// Seconds after which a client may try again when a server behind us is away.
+const RETRY_AFTER_S: u64 = 5;
+
+/// Why a request was not done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WebError {
+    #[error("nobody is signed in")]
+    Unauthenticated,
+    /// Not there, or not this user's: the same from outside.
+    #[error("no such file or folder")]
+    NotFound,
+    #[error("no such route")]
+    NoRoute,
+    #[error("the route has no such method; it has {0}")]
+    WrongMethod(&'static str),
+    #[error("a request from another site")]
+    CrossSite,
+    #[error("wrong name or password")]
+    BadCredentials,
+    /// Seconds until it may be tried again.
+    #[error("too many attempts")]
+    TooManyAttempts(u64),
+    #[error("too many uploads at once")]
+    TooManyUploads,
+    #[error("the name is taken")]
+    NameTaken,
+    /// Which field, and what it should be.
+    #[error("{0}: {1}")]
+    InvalidName(&'static str, &'static str),
+    #[error("{0}")]
+    WeakPassword(&'static str),
+    #[error("{0}: {1}")]
+    Invalid(&'static str, &'static str),
+    #[error("the quota is used up")]
+    QuotaExceeded,
+    #[error("larger than {0} bytes")]
+    TooLarge(u64),
+    #[error("a part whose length is not known before its end")]
+    LengthRequired,
+    #[error(transparent)]
+    Request(#[from] BadRequest),
+    #[error(transparent)]
+    Multipart(#[from] MultipartError),
+    #[error("database: {0}")]
+    Db(#[from] DbError),
+    #[error("redis: {0}")]
+    Cache(#[from] redis::RedisError),
+    #[error("store: {0}")]
+    Files(#[from] FilesError),
+    /// More work is waiting than this worker takes on.
+    #[error("busy: {0}")]
+    Busy(&'static str),
+    /// A mistake of ours.
+    #[error("internal: {0}")]
+    Internal(#[source] anyhow::Error),
+}
+
+impl From<serde_json::Error> for WebError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Internal(error.into())
+    }
+}
+
+impl From<BadHeader> for WebError {
+    fn from(error: BadHeader) -> Self {
+        Self::Internal(error.into())
+    }
+}
+
+/// The public face of an error.
+struct Public {
+    status: u16,
+    code: &'static str,
+    message: String,
+    field: Option<&'static str>,
+    retry_after_s: Option<u64>,
+}
+
+fn public(status: u16, code: &'static str, message: impl ToString) -> Public {
+    Public { status, code, message: message.to_string(), field: None, retry_after_s: None }
+}
+
+impl WebError {
+    fn public(&self) -> Public {
+        let away = |what: &str| Public {
+            retry_after_s: Some(RETRY_AFTER_S),
+            ..public(503, "unavailable", format!("{what} does not answer; try again soon"))
+        };
+        match self {
+            Self::Unauthenticated => public(401, "unauthenticated", "sign in first"),
+            Self::NotFound => public(404, "not_found", "there is no such file or folder"),
+            Self::NoRoute => public(404, "no_route", "there is nothing at this address"),
+            Self::WrongMethod(_) => public(405, "method_not_allowed", self),
+            Self::CrossSite => public(403, "cross_site", "requests from other sites are refused"),
+            Self::BadCredentials => public(401, "bad_credentials", self),
+            Self::TooManyAttempts(after_s) => Public {
+                retry_after_s: Some(*after_s),
+                ..public(429, "too_many_attempts", "too many attempts; wait before trying again")
+            },
+            Self::TooManyUploads => Public {
+                retry_after_s: Some(RETRY_AFTER_S),
+                ..public(429, "too_many_uploads", "wait until some of your uploads are done")
+            },
+            Self::NameTaken => Public {
+                field: Some("name"),
+                ..public(409, "name_taken", "this name is taken; choose another")
+            },
+            Self::InvalidName(field, want) => {
+                Public { field: Some(field), ..public(400, "invalid_name", want) }
+            }
+            Self::WeakPassword(want) => {
+                Public { field: Some("password"), ..public(400, "weak_password", want) }
+            }
+            Self::Invalid(field, want) => {
+                Public { field: Some(field), ..public(400, "invalid_value", want) }
+            }
+            Self::QuotaExceeded => {
+                public(413, "quota_exceeded", "not enough space left; delete something first")
+            }
+            Self::TooLarge(max) => public(413, "too_large", format!("the limit is {max} bytes")),
+            Self::LengthRequired => public(
+                411,
+                "length_required",
+                "send a large file alone or last, give its part a Content-Length, or use PUT",
+            ),
+            Self::Request(error) => {
+                let (status, code) = error.public();
+                public(status, code, error)
+            }
+            Self::Multipart(error) => {
+                let (status, code) = error.public();
+                public(status, code, error)
+            }
+            Self::Db(DbError::Statement(_) | DbError::Schema(_)) | Self::Internal(_) => {
+                public(500, "internal", "something went wrong here; it was recorded")
+            }
+            Self::Db(_) => away("the database"),
+            Self::Cache(_) => away("the session store"),
+            Self::Files(error) => away(error.who()),
+            Self::Busy(_) => away("this service"),
+        }
+    }
+
+    /// Whether somebody must look, or at least may want to know.
+    fn log(&self, status: u16) {
+        match status {
+            500 => log::error!("{}", OneLine(self)),
+            502..=599 => log::warn!("{}", OneLine(self)),
+            _ => log::debug!("{status}: {}", OneLine(self)),
+        }
+    }
+}
+
+/// Text on one line: what a user typed cannot begin a log line of its own.
+struct OneLine<'a, T>(&'a T);
+
+impl<T: std::fmt::Display> std::fmt::Display for OneLine<'_, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for c in self.0.to_string().chars() {
+            if c.is_control() { write!(f, "{}", c.escape_default())? } else { write!(f, "{c}")? }
+        }
+        Ok(())
+    }
+}
+
+impl IntoResponse for WebError {
+    fn into_response(self) -> Response {
+        let face = self.public();
+        self.log(face.status);
+        let mut error = serde_json::json!({"code": face.code, "message": face.message});
+        if let (Some(field), Some(map)) = (face.field, error.as_object_mut()) {
+            map.insert("field".to_owned(), field.into());
+        }
+        let made = Response::json(&serde_json::json!({ "error": error }));
+        let mut response = made.unwrap_or_else(|_| Response::empty(500)).with_status(face.status);
+        let mut headers = vec![("cache-control", "no-store".to_owned())];
+        headers.extend(face.retry_after_s.map(|s| ("retry-after", s.to_string())));
+        if let Self::WrongMethod(allow) = self {
+            headers.push(("allow", allow.to_owned()));
+        }
+        for (name, value) in headers {
+            response = match response.with_header(name, value) {
+                Ok(response) => response,
+                Err(_) => return Response::empty(500),
+            };
+        }
+        response
+    }
+}

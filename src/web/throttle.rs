@@ -1,0 +1,157 @@
+//! How often something may be tried: counters in Redis that all workers share.
+//!
+//! Called by `login` and `register`. An attempt is counted before it is made and given back when
+//! it succeeds, so that many at once cannot slip past together. A stranger who guesses at an
+//! account must not lock its owner out: an address that has signed in to the account before
+//! only counts against itself.
+
+use std::net::IpAddr;
+
+use redis::Script;
+use sha2::{Digest, Sha256};
+
+use crate::cache::Cache;
+use crate::config::Limits;
+use crate::error::WebError;
+use crate::session::hex;
+
+/// KEYS counters; ARGV window in ms, then the most of each. 0, or the ms until it may be tried.
+const TAKE: &str = "
+for at, key in ipairs(KEYS) do
+    if tonumber(ARGV[at + 1]) <= tonumber(redis.call('GET', key) or '0') then
+        return math.max(redis.call('PTTL', key), 1)
+    end
+end
+for _, key in ipairs(KEYS) do
+    if redis.call('INCR', key) == 1 then redis.call('PEXPIRE', key, ARGV[1]) end
+end
+return 0";
+
+/// KEYS counters, then the mark of a known address; ARGV ms the mark lives.
+const GIVE_BACK: &str = "
+for at = 1, #KEYS - 1 do
+    if 0 < tonumber(redis.call('GET', KEYS[at]) or '0') then redis.call('DECR', KEYS[at]) end
+end
+redis.call('SET', KEYS[#KEYS], '1', 'PX', ARGV[1])
+return 1";
+
+/// KEYS the mark.
+const KNOWN: &str = "return redis.call('EXISTS', KEYS[1])";
+
+/// How long an address counts as known to an account after it signed in.
+const KNOWN_MS: u64 = 30 * 24 * 3600 * 1000;
+/// The window in which registrations are counted.
+const REGISTRATION_WINDOW_MS: u64 = 3600 * 1000;
+
+/// An attempt that was counted; give it back with [`Throttle::succeeded`].
+pub(crate) struct Attempt {
+    counters: Vec<String>,
+    known: String,
+}
+
+/// Counts attempts.
+pub(crate) struct Throttle {
+    cache: Cache,
+    limits: Limits,
+    take: Script,
+    give_back: Script,
+    known: Script,
+}
+
+impl Throttle {
+    pub(crate) fn new(cache: Cache, limits: &Limits) -> Self {
+        Self {
+            cache,
+            limits: limits.clone(),
+            take: Script::new(TAKE),
+            give_back: Script::new(GIVE_BACK),
+            known: Script::new(KNOWN),
+        }
+    }
+
+    /// Counts one log-in to the account with the folded name `key`, whether it exists or not.
+    pub(crate) async fn login(&self, key: &str, from: IpAddr) -> Result<Attempt, WebError> {
+        // A hash: the name is the user's, and a key must not grow with what was typed.
+        let account = hex(Sha256::digest(key).get(..16).unwrap_or_default());
+        let from = network(from);
+        let known = format!("lim:known:{account}:{from}");
+        let limits = &self.limits;
+        let mut counted = vec![
+            (
+                format!("lim:login:pair:{account}:{from}"),
+                limits.login_failures_per_account_and_address_max,
+            ),
+            (format!("lim:login:addr:{from}"), limits.login_failures_per_address_max),
+        ];
+        let no_args: [u64; 0] = [];
+        let is_known: u64 =
+            self.cache.run(&self.known, std::slice::from_ref(&known), &no_args).await?;
+        if is_known == 0 {
+            let account = format!("lim:login:acct:{account}");
+            counted.push((account, limits.login_failures_per_account_max));
+            counted.push(("lim:login:all".to_owned(), limits.login_failures_total_max));
+        }
+        let window_ms = limits.login_window_s.saturating_mul(1000);
+        let counters = self.take(counted, window_ms).await?;
+        Ok(Attempt { counters, known })
+    }
+
+    /// The attempt was right: it no longer counts, and its address is known from now on.
+    pub(crate) async fn succeeded(&self, attempt: Attempt) -> Result<(), WebError> {
+        let mut keys = attempt.counters;
+        keys.push(attempt.known);
+        let _: i64 = self.cache.run(&self.give_back, &keys, &[KNOWN_MS]).await?;
+        Ok(())
+    }
+
+    /// Counts one new account.
+    pub(crate) async fn registration(&self, from: IpAddr) -> Result<(), WebError> {
+        let counted = vec![
+            (
+                format!("lim:register:addr:{}", network(from)),
+                self.limits.registrations_per_address_max,
+            ),
+            ("lim:register:all".to_owned(), self.limits.registrations_total_max),
+        ];
+        self.take(counted, REGISTRATION_WINDOW_MS).await.map(drop)
+    }
+
+    async fn take(
+        &self,
+        counted: Vec<(String, u64)>,
+        window_ms: u64,
+    ) -> Result<Vec<String>, WebError> {
+        let (keys, most): (Vec<String>, Vec<u64>) = counted.into_iter().unzip();
+        let args = [vec![window_ms], most].concat();
+        let wait_ms: u64 = self.cache.run(&self.take, &keys, &args).await?;
+        match wait_ms {
+            0 => Ok(keys),
+            ms => Err(WebError::TooManyAttempts(ms.div_ceil(1000))),
+        }
+    }
+}
+
+/// Whoever has one IPv6 address has the 2^64 around it too.
+fn network(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            format!("{a:x}:{b:x}:{c:x}:{d:x}::")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_network_counts_as_one() {
+        let network = |text: &str| network(text.parse().unwrap());
+        assert_eq!(network("192.0.2.1"), "192.0.2.1");
+        assert_eq!(network("::ffff:192.0.2.1"), "192.0.2.1");
+        assert_eq!(network("2001:db8:0:1::1"), network("2001:db8:0:1:ffff::2"));
+        assert_ne!(network("2001:db8:0:1::1"), network("2001:db8:0:2::1"));
+    }
+}

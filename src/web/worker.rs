@@ -1,0 +1,117 @@
+//! What every worker does: configuration, pools, the socket, requests until told to stop.
+//!
+//! Called by the programs in `src/bin`, each with its name. A server that is away does not stop a
+//! worker from starting: requests are answered 503 until it is back.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use net::ports::World;
+use net::shutdown::Stop;
+use tokio::sync::watch;
+
+use crate::app::App;
+use crate::config::Config;
+use crate::db::DbError;
+use crate::error::WebError;
+use crate::request::Request;
+use crate::response::{IntoResponse, Response};
+use crate::serve::{Limits, Listener, serve};
+use crate::{download, login, mydisk, register, sweep, upload};
+
+/// Which use case a worker serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Worker {
+    Register,
+    Login,
+    Upload,
+    Mydisk,
+    Download,
+}
+
+impl Worker {
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            "register" => Some(Self::Register),
+            "login" => Some(Self::Login),
+            "upload" => Some(Self::Upload),
+            "mydisk" => Some(Self::Mydisk),
+            "download" => Some(Self::Download),
+            _ => None,
+        }
+    }
+
+    async fn handle(self, app: &Arc<App>, request: Request) -> Result<Response, WebError> {
+        app.admit(&request)?;
+        match self {
+            Self::Register => register::handle(app, request).await,
+            Self::Login => login::handle(app, request).await,
+            Self::Upload => upload::handle(app, request).await,
+            Self::Mydisk => mydisk::handle(app, request).await,
+            Self::Download => download::handle(app, request).await,
+        }
+    }
+}
+
+/// The program of the worker `name`: serves FastCGI on file descriptor 0, where spawn-fcgi left
+/// the socket. The configuration is `$FASTDISK_CONF`, or `conf/fastdisk.toml`.
+pub fn run(name: &'static str, args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let extra = args.into_iter().nth(1);
+    net::program::run_worker(name, |world, stop| async move {
+        if let Some(extra) = extra {
+            anyhow::bail!("{name} takes no arguments; it was given {extra:?}");
+        }
+        work(name, world, stop).await
+    })
+}
+
+async fn work(name: &'static str, world: World, stop: Stop) -> anyhow::Result<()> {
+    let worker = Worker::named(name).with_context(|| format!("{name:?} names no worker"))?;
+    let path = std::env::var_os("FASTDISK_CONF").map(PathBuf::from);
+    let path = path.unwrap_or_else(|| PathBuf::from("conf/fastdisk.toml"));
+    let run_dir = std::env::var_os("FASTDISK_RUN").map(std::path::absolute).transpose()?;
+    let config = Config::load(&path, run_dir)?;
+    let listener = Listener::from_stdin().context("take the socket on file descriptor 0")?;
+    let app = Arc::new(App::new(config, world)?);
+
+    match app.db.migrate().await {
+        Ok(()) => {}
+        // A newer or foreign schema will not mend itself.
+        Err(error @ DbError::Schema(_)) => return Err(error.into()),
+        Err(error) => log::warn!("begin without the database: {error}"),
+    }
+    if worker == Worker::Upload {
+        tokio::spawn(sweep::run(app.clone(), stop.clone()));
+    }
+    let limits = limits(&app.config);
+    let handler = move |request: Request| {
+        let app = app.clone();
+        async move { answer(worker, &app, request).await }
+    };
+    serve(name, listener, handler, limits, flag(stop)).await.context("serve")
+}
+
+/// Every answer forbids guessing its type.
+async fn answer(worker: Worker, app: &Arc<App>, request: Request) -> Response {
+    let response = worker.handle(app, request).await.into_response();
+    let guarded = response.with_header("x-content-type-options", "nosniff");
+    guarded.unwrap_or_else(|_| Response::empty(500))
+}
+
+fn limits(config: &Config) -> Limits {
+    let requests = usize::try_from(config.limits.requests_max).unwrap_or(usize::MAX);
+    Limits { connections_max: requests, ..Limits::default() }
+}
+
+/// The stop flag in the form the accept loop takes.
+fn flag(mut stop: Stop) -> watch::Receiver<bool> {
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        stop.raised().await;
+        sender.send_replace(true);
+    });
+    receiver
+}
