@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Leases TCP ports to a test: no two checkouts get the same ones, and no server that is up has
 # them. `ports.sh N` prints N ports on one line and holds them until its input ends; read into a
-# script it offers `lease_ports`. Rust tests do the same in `ports.rs`, on the same files.
+# script it offers `lease_ports`.
 set -euo pipefail
 
 # Blocks of 20, above what servers of ours use by default and below the ports that the kernel

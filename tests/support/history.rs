@@ -1,0 +1,196 @@
+//! What a test's clients were told: one JSON line per event, append-only.
+//!
+//! Written by clients before the first byte of a request is sent and after the answer, never by
+//! the system under test. At the end `checker` compares it with what the members hold. Contents
+//! are not stored: they are a function of a seed and a length.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Mutex;
+
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::seed::Seed;
+use super::wait::now_ms;
+
+/// Bytes that are a function of a seed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Content {
+    pub(crate) seed: u64,
+    pub(crate) len: usize,
+}
+
+impl Content {
+    pub(crate) fn bytes(self) -> Vec<u8> {
+        let mut bytes = vec![0; self.len];
+        Seed(self.seed).rng().fill(&mut bytes);
+        bytes
+    }
+}
+
+/// SHA-256 in hexadecimal.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for byte in Sha256::digest(bytes) {
+        write!(text, "{byte:02x}").expect("a String takes any text");
+    }
+    text
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Upload,
+    Append,
+    SetMetadata,
+    Delete,
+    Read,
+    Stat,
+    List,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Upload => "upload",
+            Self::Append => "append",
+            Self::SetMetadata => "set-metadata",
+            Self::Delete => "delete",
+            Self::Read => "read",
+            Self::Stat => "stat",
+            Self::List => "list",
+        }
+    }
+}
+
+/// `Call` before the first byte is sent, then exactly one of the others. `Unknown` is a time-out,
+/// a reset, or the end of the stream before the full answer: a client never guesses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Call,
+    Ok,
+    Fail,
+    Unknown,
+}
+
+/// What a client learned from an answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    pub(crate) file_id: Option<String>,
+    /// The status byte of a refusal.
+    pub(crate) status: Option<u8>,
+    pub(crate) length: Option<u64>,
+    pub(crate) sha256: Option<String>,
+    /// Of a listing: id, length, SHA-256.
+    pub(crate) listed: Vec<(String, u64, String)>,
+}
+
+impl Outcome {
+    pub(crate) fn id(file_id: &str) -> Self {
+        Self { file_id: Some(file_id.to_owned()), ..Self::default() }
+    }
+
+    pub(crate) fn read(bytes: &[u8]) -> Self {
+        let length = Some(u64::try_from(bytes.len()).expect("it fits"));
+        Self { length, sha256: Some(sha256(bytes)), ..Self::default() }
+    }
+
+    pub(crate) fn refused(status: u8) -> Self {
+        Self { status: Some(status), ..Self::default() }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Event {
+    pub(crate) t: u64,
+    pub(crate) client: u32,
+    pub(crate) op: u64,
+    pub(crate) phase: Phase,
+    pub(crate) kind: Kind,
+    /// The file id that the operation is about; empty for an upload or a listing.
+    pub(crate) target: String,
+    /// The member asked, or `tracker` when routed.
+    pub(crate) via: String,
+    pub(crate) content: Option<Content>,
+    pub(crate) outcome: Outcome,
+}
+
+impl Event {
+    fn line(&self) -> Value {
+        let phase = format!("{:?}", self.phase).to_lowercase();
+        let content =
+            self.content.map(|c| json!({ "seed": format!("{:#x}", c.seed), "len": c.len }));
+        let listed: Vec<&String> = self.outcome.listed.iter().map(|(id, ..)| id).collect();
+        json!({
+            "t": self.t, "client": self.client, "op": self.op, "phase": phase,
+            "kind": self.kind.name(), "target": self.target, "via": self.via, "content": content,
+            "result": {
+                "file_id": self.outcome.file_id, "status": self.outcome.status,
+                "length": self.outcome.length, "sha256": self.outcome.sha256, "listed": listed,
+            },
+        })
+    }
+}
+
+/// A call whose end has not been written down yet.
+#[derive(Debug)]
+#[must_use = "every call has an end"]
+pub(crate) struct Call(Event);
+
+/// The record itself; shared by all clients of a run.
+#[derive(Debug)]
+pub(crate) struct History {
+    inner: Mutex<(Vec<Event>, std::fs::File)>,
+}
+
+impl History {
+    /// A new record in `path`.
+    pub(crate) fn create(path: &Path) -> Self {
+        let file = std::fs::File::create(path).expect("the history can be created");
+        Self { inner: Mutex::new((Vec::new(), file)) }
+    }
+
+    /// Writes down that `client` is about to ask `via`.
+    pub(crate) fn call(
+        &self,
+        client: u32,
+        kind: Kind,
+        target: &str,
+        via: &str,
+        content: Option<Content>,
+    ) -> Call {
+        let mut event = Event {
+            t: now_ms(),
+            client,
+            op: 0,
+            phase: Phase::Call,
+            kind,
+            target: target.to_owned(),
+            via: via.to_owned(),
+            content,
+            outcome: Outcome::default(),
+        };
+        let mut inner = self.inner.lock().expect("no client panics while it writes");
+        event.op = u64::try_from(inner.0.len()).expect("it fits");
+        Self::push(&mut inner, event.clone());
+        Call(event)
+    }
+
+    /// Writes down how the call ended.
+    pub(crate) fn end(&self, call: Call, phase: Phase, outcome: Outcome) {
+        let event = Event { t: now_ms(), phase, outcome, ..call.0 };
+        let mut inner = self.inner.lock().expect("no client panics while it writes");
+        Self::push(&mut inner, event);
+    }
+
+    fn push(inner: &mut (Vec<Event>, std::fs::File), event: Event) {
+        let (events, file) = inner;
+        writeln!(file, "{}", event.line()).expect("the history can be written");
+        events.push(event);
+    }
+
+    pub(crate) fn events(&self) -> Vec<Event> {
+        self.inner.lock().expect("no client panics while it writes").0.clone()
+    }
+}
