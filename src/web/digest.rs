@@ -9,6 +9,7 @@ use bytes::Bytes;
 use md5::Md5;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 
 use crate::db::Hashes;
 use crate::media::HEAD_BYTES;
@@ -20,22 +21,27 @@ const INLINE_BYTES_MAX: usize = 8 * 1024;
 /// The hashes of what has passed so far.
 pub(crate) struct Digest {
     gate: Arc<Semaphore>,
-    // None only while a job has it.
-    sha256: Option<Sha256>,
-    others: Option<(Md5, crc32fast::Hasher)>,
+    state: State,
     head: Vec<u8>,
     bytes: u64,
 }
 
+/// What each of the two halves is made of.
+type Hints = (Md5, crc32fast::Hasher);
+
+enum State {
+    Here(Box<(Sha256, Hints)>),
+    /// The last chunk is being hashed.
+    Away(JoinHandle<Sha256>, JoinHandle<Hints>),
+    /// Only inside a method, or after one failed.
+    Lost,
+}
+
 impl Digest {
     pub(crate) fn new(gate: Arc<Semaphore>) -> Self {
-        Self {
-            gate,
-            sha256: Some(Sha256::new()),
-            others: Some((Md5::new(), crc32fast::Hasher::new())),
-            head: Vec::new(),
-            bytes: 0,
-        }
+        let hints = (Md5::new(), crc32fast::Hasher::new());
+        let state = State::Here(Box::new((Sha256::new(), hints)));
+        Self { gate, state, head: Vec::new(), bytes: 0 }
     }
 
     /// How many bytes have passed.
@@ -48,15 +54,14 @@ impl Digest {
         &self.head
     }
 
-    /// Adds the next bytes. Not cancel-safe: a digest whose update was dropped is of no use.
+    /// Adds the next bytes. A large chunk is still being hashed when this returns, so that it can
+    /// be sent meanwhile; the next call waits for it, which keeps one chunk in memory.
     pub(crate) async fn update(&mut self, chunk: &Bytes) -> anyhow::Result<()> {
         self.bytes = self.bytes.saturating_add(chunk.len() as u64);
         let missing = HEAD_BYTES.saturating_sub(self.head.len()).min(chunk.len());
         self.head.extend_from_slice(chunk.get(..missing).unwrap_or_default());
 
-        let lost = || anyhow::anyhow!("a digest was used after its update was dropped");
-        let mut sha256 = self.sha256.take().ok_or_else(lost)?;
-        let (mut md5, mut crc32) = self.others.take().ok_or_else(lost)?;
+        let (mut sha256, (mut md5, mut crc32)) = self.settle().await?;
         let (first, second) = (chunk.clone(), chunk.clone());
         let strong = move || {
             sha256.update(&first);
@@ -67,28 +72,37 @@ impl Digest {
             crc32.update(&second);
             (md5, crc32)
         };
-        let (sha256, others) = if chunk.len() <= INLINE_BYTES_MAX {
-            (strong(), hints())
+        self.state = if chunk.len() <= INLINE_BYTES_MAX {
+            State::Here(Box::new((strong(), hints())))
         } else {
-            let permit = self.gate.acquire().await;
-            let _slot = permit.expect("the semaphore is never closed");
-            let strong = tokio::task::spawn_blocking(strong);
-            let hints = tokio::task::spawn_blocking(hints);
-            tokio::try_join!(strong, hints)?
+            let permit = self.gate.clone().acquire_owned().await;
+            let permit = permit.expect("the semaphore is never closed");
+            let strong = tokio::task::spawn_blocking(move || {
+                let _slot = permit;
+                strong()
+            });
+            State::Away(strong, tokio::task::spawn_blocking(hints))
         };
-        (self.sha256, self.others) = (Some(sha256), Some(others));
         Ok(())
     }
 
     /// The hashes of everything.
-    pub(crate) fn finish(self) -> anyhow::Result<Hashes> {
-        let lost = || anyhow::anyhow!("a digest was used after its update was dropped");
-        let (md5, crc32) = self.others.ok_or_else(lost)?;
+    pub(crate) async fn finish(mut self) -> anyhow::Result<Hashes> {
+        let (sha256, (md5, crc32)) = self.settle().await?;
         Ok(Hashes {
-            sha256: self.sha256.ok_or_else(lost)?.finalize().into(),
+            sha256: sha256.finalize().into(),
             md5: md5.finalize().into(),
             crc32: crc32.finalize(),
         })
+    }
+
+    /// Waits until the last chunk is hashed.
+    async fn settle(&mut self) -> anyhow::Result<(Sha256, Hints)> {
+        match std::mem::replace(&mut self.state, State::Lost) {
+            State::Here(both) => Ok(*both),
+            State::Away(strong, hints) => Ok(tokio::try_join!(strong, hints)?),
+            State::Lost => anyhow::bail!("a digest was used after it failed"),
+        }
     }
 }
 
@@ -108,7 +122,7 @@ mod tests {
             }
             assert_eq!(digest.bytes(), 100_000);
             assert_eq!(digest.head(), &whole[..HEAD_BYTES]);
-            seen.push(digest.finish().unwrap());
+            seen.push(digest.finish().await.unwrap());
         }
         seen.dedup();
         assert_eq!(seen.len(), 1);
@@ -118,7 +132,7 @@ mod tests {
     async fn the_hashes_are_the_standard_ones() {
         let mut digest = Digest::new(Arc::new(Semaphore::new(1)));
         digest.update(&Bytes::from_static(b"abc")).await.unwrap();
-        let hashes = digest.finish().unwrap();
+        let hashes = digest.finish().await.unwrap();
         let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(hex(&hashes.sha256), sha256);
         assert_eq!(hex(&hashes.md5), "900150983cd24fb0d6963f7d28e17f72");

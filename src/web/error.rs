@@ -147,7 +147,10 @@ impl WebError {
             }
             Self::Db(_) => away("the database"),
             Self::Cache(_) => away("the session store"),
-            Self::Files(error) => away(error.who()),
+            Self::Files(error) if error.is_full() => {
+                public(507, "storage_full", "the file store is full; tell the administrator")
+            }
+            Self::Files(_) => away("the file store"),
             Self::Busy(_) => away("this service"),
         }
     }
@@ -156,7 +159,7 @@ impl WebError {
     fn log(&self, status: u16) {
         match status {
             500 => log::error!("{}", OneLine(self)),
-            502..=599 => log::warn!("{}", OneLine(self)),
+            501..=599 => log::warn!("{}", OneLine(self)),
             _ => log::debug!("{status}: {}", OneLine(self)),
         }
     }

@@ -16,13 +16,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use net::ports::Moment;
+use net::client::ClientError;
+use net::client::storage::Content;
+use net::ports::{Fut, Moment};
 
 use crate::app::App;
 use crate::db::{DbError, Hashes, NewFile, Node, Published, Reserve};
 use crate::digest::Digest;
 use crate::error::WebError;
-use crate::files::Storing;
+use crate::files::{FilesError, check_sum, text_of};
 use crate::ids::{BlobId, NodeId, UserId};
 use crate::media::sniff;
 use crate::multipart::Part;
@@ -118,55 +120,93 @@ async fn stream(
     to: &Destination,
     blob: BlobId,
     size: u64,
-    mut source: Source<'_>,
+    source: Source<'_>,
 ) -> Result<Stored, WebError> {
-    let mut storing = app.files.begin(size, to.name.as_str()).await?;
-    let mut digest = Digest::new(app.hashing.clone());
-    let mut touched = app.world.clock.moment();
-    while let Some(chunk) = source.chunk().await? {
-        let passed = digest.bytes().saturating_add(chunk.len() as u64);
-        if size < passed {
+    let mut passing = Passing {
+        app,
+        blob,
+        size,
+        source,
+        digest: Digest::new(app.hashing.clone()),
+        touched: app.world.clock.moment(),
+        failure: None,
+    };
+    let stored = app.files.store(size, to.name.as_str(), &mut passing).await;
+    let file = match (stored, passing.failure) {
+        // What the store saw as content that cannot be read is our own error.
+        (Err(FilesError::Client(ClientError::Source(_))), Some(own)) => return Err(own),
+        (stored, _) => stored?,
+    };
+    let (media_type, category) = sniff(passing.digest.head(), to.name.as_str());
+    let hashes = passing.digest.finish().await.map_err(WebError::Internal)?;
+    check_sum(&file, hashes.crc32)?;
+    Ok(Stored { file_id: text_of(&file), hashes, media_type, category, size })
+}
+
+/// What goes by: from the client, through the digest, to the store.
+struct Passing<'a> {
+    app: &'a App,
+    blob: BlobId,
+    size: u64,
+    source: Source<'a>,
+    digest: Digest,
+    /// When the reservation was touched last.
+    touched: Moment,
+    /// Why the content ended, if it ended early: the store's client can only pass on less.
+    failure: Option<WebError>,
+}
+
+impl Content for Passing<'_> {
+    fn next(&mut self) -> Fut<'_, std::io::Result<Option<Bytes>>> {
+        Box::pin(async {
+            match self.advance().await {
+                Ok(chunk) => Ok(chunk),
+                Err(error) => {
+                    let text = error.to_string();
+                    self.failure = Some(error);
+                    Err(std::io::Error::other(text))
+                }
+            }
+        })
+    }
+}
+
+impl Passing<'_> {
+    async fn advance(&mut self) -> Result<Option<Bytes>, WebError> {
+        let Some(chunk) = self.source.chunk().await? else {
+            let (got, want) = (self.digest.bytes(), self.size);
+            return match (&self.source, got == want) {
+                (_, true) => Ok(None),
+                (Source::Body(_), _) => {
+                    Err(WebError::Request(BodyError::Short { got, want }.into()))
+                }
+                (Source::Part(..), _) => Err(WebError::LengthRequired),
+            };
+        };
+        let passed = self.digest.bytes().saturating_add(chunk.len() as u64);
+        if self.size < passed {
             return Err(WebError::LengthRequired);
         }
-        pass_on(&mut storing, &mut digest, &chunk).await?;
-        touched = keep(app, blob, touched).await?;
+        self.digest.update(&chunk).await.map_err(WebError::Internal)?;
+        self.keep().await?;
+        Ok(Some(chunk))
     }
-    if digest.bytes() < size {
-        let (got, want) = (digest.bytes(), size);
-        return Err(match source {
-            Source::Body(_) => WebError::Request(BodyError::Short { got, want }.into()),
-            Source::Part(..) => WebError::LengthRequired,
-        });
-    }
-    let (media_type, category) = sniff(digest.head(), to.name.as_str());
-    let hashes = digest.finish().map_err(WebError::Internal)?;
-    let file_id = storing.finish(hashes.crc32).await?;
-    Ok(Stored { file_id, hashes, media_type, category, size })
-}
 
-async fn pass_on(
-    storing: &mut Storing,
-    digest: &mut Digest,
-    chunk: &Bytes,
-) -> Result<(), WebError> {
-    let (sent, hashed) = tokio::join!(storing.send(chunk), digest.update(chunk));
-    sent?;
-    hashed.map_err(WebError::Internal)
-}
-
-/// Touches the reservation from time to time. A database that is away is not yet a reason to
-/// stop: it may be back before the reservation is stale.
-async fn keep(app: &App, blob: BlobId, touched: Moment) -> Result<Moment, WebError> {
-    let now = app.world.clock.moment();
-    if now.since(touched) < TOUCH_EVERY {
-        return Ok(touched);
-    }
-    match app.db.touch(blob, app.now()).await {
-        Ok(true) => Ok(now),
-        Ok(false) => Err(WebError::Busy("the reservation was given up")),
-        Err(error) => {
-            log::warn!("touch a reservation: {error}");
-            Ok(now)
+    /// Touches the reservation from time to time. A database that is away is not yet a reason to
+    /// stop: it may be back before the reservation is stale.
+    async fn keep(&mut self) -> Result<(), WebError> {
+        let now = self.app.world.clock.moment();
+        if now.since(self.touched) < TOUCH_EVERY {
+            return Ok(());
+        }
+        self.touched = now;
+        match self.app.db.touch(self.blob, self.app.now()).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(WebError::Busy("the reservation was given up")),
+            Err(error) => {
+                log::warn!("touch a reservation: {error}");
+                Ok(())
+            }
         }
     }
 }
