@@ -115,7 +115,7 @@ async fn perform(places: Places, command: Command, world: &World) -> anyhow::Res
     }
 }
 
-/// Makes the first administrator: the line with the password, which is kept nowhere.
+/// Makes the first administrator: its name and password, which is kept nowhere.
 async fn create_admin(config: &Config, world: &World) -> anyhow::Result<String> {
     let password = generate(&*world.random);
     let typed = Password::typed(&password).context("generate a password")?;
@@ -136,7 +136,7 @@ async fn create_admin(config: &Config, world: &World) -> anyhow::Result<String> 
     if !made.context("make the administrator")? {
         anyhow::bail!("there is an administrator already");
     }
-    Ok(format!("{password}\n"))
+    Ok(format!("name:     {ADMIN}\npassword: {password}\n"))
 }
 
 fn generate(random: &dyn Random) -> String {
