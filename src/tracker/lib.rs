@@ -1,1 +1,161 @@
+//! fdfs_trackerd: keeps the map of groups and storages and answers "where to".
+//!
+//! Read in this order: `config` (the settings), [`cluster`] (the decisions, pure), `service`
+//! (requests to events and answers to bytes), `effects` (what must happen outside, in order),
+//! `saved` (the state files). There is no connection to other trackers: one tracker is a
+//! cluster of its own, and several do not elect a leader yet.
 
+mod config; // start here: the configuration as written and as meant
+
+pub mod cluster; // the state machine
+
+mod effects; // the one task that acts
+mod saved;
+mod service; // connections, requests, answers // the state files
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use log::{error, info, warn};
+use net::ports::{Listener, World};
+use net::program::{Basics, Daemon, Ready, run_daemon};
+use net::serve::{Admission, serve};
+use net::shutdown::Stop;
+use proto::tracker::UnixTime;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+
+use cluster::Cluster;
+use config::Settings;
+use effects::Shared;
+use saved::StateDir;
+use service::Service;
+
+/// How often a tracker looks who leads.
+const ELECTION_INTERVAL: Duration = Duration::from_secs(1);
+/// How often it says on disk that it runs.
+const STATUS_INTERVAL: Duration = Duration::from_secs(300);
+/// How long connections may take to end.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Runs the program with its command line.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let daemon = Daemon {
+        name: "fdfs_trackerd",
+        log_file: "trackerd.log",
+        load: Settings::load,
+        basics: |settings: &Settings| Basics {
+            base_path: settings.base_path.clone(),
+            log_level: settings.log_level,
+        },
+    };
+    run_daemon(&daemon, args, start)
+}
+
+/// Starts and runs until `stop` is raised.
+async fn start(
+    mut settings: Settings,
+    world: World,
+    stop: Stop,
+    ready: Ready,
+) -> anyhow::Result<()> {
+    settings.remarks.iter().for_each(|remark| warn!("{remark}"));
+    let dir = StateDir::open(&settings.base_path)?;
+    let saved = dir.read()?;
+    let listeners = listen(&settings, &world)?;
+    let first = listeners.first().map(|l| l.local_addr()).transpose()?;
+    let first = first.context("listen")?;
+    settings.policy.port = first.port();
+    let started = UnixTime(i64::try_from(world.clock.now().secs()).unwrap_or(i64::MAX));
+    let cluster = Cluster::restore(settings.policy.clone(), started, &saved)?;
+    let connections_max = settings.max_connections;
+    let clock = Arc::clone(&world.clock);
+    let (shared, performer) = effects::share(cluster, dir.clone(), clock, connections_max);
+    let service = Service::new(Arc::clone(&shared), settings.package_len_max, connections_max);
+    let service = Arc::new(service);
+
+    // The performer outlives the connections: they wait for what it does.
+    let (performer_stopper, performer_stop) = Stop::pair();
+    let performer = tokio::spawn(performer.run(performer_stop));
+    let mut tasks = JoinSet::new();
+    tasks.spawn(timers(Arc::clone(&shared), dir, started, settings.check_active, stop.clone()));
+    let share = connections_max.div_ceil(listeners.len().max(1));
+    for listener in listeners {
+        let allowed = settings.allowed.clone();
+        let admission = Admission {
+            connections_max: share,
+            is_allowed: Arc::new(move |peer| allowed.admits(peer)),
+            limits: net::conn::Limits::new(settings.network_timeout),
+            grace: GRACE,
+        };
+        let service = Arc::clone(&service);
+        let handler = move |conn, stop| {
+            let service = Arc::clone(&service);
+            async move { service.serve(conn, stop).await }
+        };
+        let serving = serve(listener, admission, Arc::clone(&world.clock), stop.clone(), handler);
+        tasks.spawn(async move {
+            serving.await;
+        });
+    }
+    ready.announce(first).context("announce the address")?;
+    while tasks.join_next().await.is_some() {}
+    performer_stopper.raise();
+    performer.await.context("save the state")?;
+    info!("state saved");
+    Ok(())
+}
+
+/// Opens all sockets. With port 0 all of them get the port that the first was given.
+fn listen(settings: &Settings, world: &World) -> anyhow::Result<Vec<Box<dyn Listener>>> {
+    let mut listeners: Vec<Box<dyn Listener>> = Vec::new();
+    let mut port = None;
+    for address in &settings.listen {
+        let address = SocketAddr::new(address.ip(), port.unwrap_or(address.port()));
+        let listener = world.net.listen(address, settings.network_timeout);
+        let listener = listener.with_context(|| {
+            format!("listen on {address} (bind_addr and port in the configuration)")
+        })?;
+        port = Some(listener.local_addr()?.port());
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+/// All that happens by itself.
+async fn timers(
+    shared: Arc<Shared>,
+    dir: StateDir,
+    started: UnixTime,
+    check_active: Duration,
+    mut stop: Stop,
+) {
+    let [mut election, mut check, mut status] = [ELECTION_INTERVAL, check_active, STATUS_INTERVAL]
+        .map(|span| {
+            let mut ticks = interval(span);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            ticks
+        });
+    check.reset(); // the first check is one interval after the start
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.raised() => return,
+            _ = election.tick() => shared.change(|cluster, _| cluster.elect()).await,
+            _ = check.tick() => shared.change(Cluster::check).await,
+            _ = status.tick() => write_status(&dir, started, shared.now()).await,
+        }
+    }
+}
+
+async fn write_status(dir: &StateDir, started: UnixTime, now: UnixTime) {
+    let dir = dir.clone();
+    let written = tokio::task::spawn_blocking(move || dir.write_status(started, now)).await;
+    if let Err(cause) = written.expect("a panic has already ended the process") {
+        error!("write the status file: {cause:#}");
+    }
+}

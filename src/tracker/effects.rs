@@ -1,0 +1,223 @@
+//! The one task that performs effects, in the order in which they were decided, and the lock
+//! around the state that decides them.
+//!
+//! The queue is filled while the lock is held, so its order is that of the decisions. Waiting
+//! batches are performed together: a file that several of them want saved is written once.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use log::{error, info, warn};
+use net::ports::Clock;
+use proto::address::IpWidth;
+use proto::status::Status;
+use proto::tracker::UnixTime;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::cluster::{Answer, Cluster, Effect, Event, Session, StateFile};
+use crate::saved::StateDir;
+
+/// Batches performed together at most; the others wait for the next round.
+const ROUND_MAX: usize = 256;
+/// Who queues besides connections: the timers.
+const TIMERS_MAX: usize = 8;
+
+/// Effects of one event, and who waits for them.
+#[derive(Debug)]
+struct Batch {
+    effects: Vec<Effect>,
+    done: oneshot::Sender<Outcome>,
+}
+
+/// Whether all that must be on disk is there.
+type Outcome = Result<(), Status>;
+
+/// The state of the cluster as the tasks of this process share it.
+pub(crate) struct Shared {
+    cluster: Mutex<Cluster>,
+    /// Settings that requests are read and answers written by; they never change.
+    uses_ids: bool,
+    address_width: IpWidth,
+    queue: mpsc::Sender<Batch>,
+    clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Shared")
+    }
+}
+
+impl Shared {
+    pub(crate) fn now(&self) -> UnixTime {
+        UnixTime(i64::try_from(self.clock.now().secs()).unwrap_or(i64::MAX))
+    }
+
+    /// Whether storages have ids of their own.
+    pub(crate) fn uses_ids(&self) -> bool {
+        self.uses_ids
+    }
+
+    /// The width of addresses in answers.
+    pub(crate) fn address_width(&self) -> IpWidth {
+        self.address_width
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Cluster> {
+        self.cluster.lock().expect("a panic ends the process, so the lock is never poisoned")
+    }
+
+    /// Looks at the state; `look` must be short.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Cluster) -> T) -> T {
+        look(&self.lock())
+    }
+
+    /// Applies an event and waits until its effects are performed: an answer is given only
+    /// when what it promises is on disk.
+    pub(crate) async fn apply(
+        &self,
+        session: &mut Session,
+        event: Event,
+    ) -> Result<Answer, Status> {
+        let (answer, done) = {
+            let mut cluster = self.lock();
+            let (answer, effects) = cluster.apply(self.now(), session, event);
+            (answer, self.enqueue(effects))
+        };
+        let performed = wait(done).await;
+        let answer = answer.map_err(|refusal| refusal.status())?;
+        performed.map(|()| answer)
+    }
+
+    /// Changes the state from within: a timer, the end of a connection.
+    pub(crate) async fn change(&self, change: impl FnOnce(&mut Cluster, UnixTime) -> Vec<Effect>) {
+        let done = {
+            let mut cluster = self.lock();
+            let effects = change(&mut cluster, self.now());
+            self.enqueue(effects)
+        };
+        // What could not be saved was logged, and is saved with the next change.
+        let _ = wait(done).await;
+    }
+
+    /// Called with the lock held, so it never waits.
+    fn enqueue(&self, effects: Vec<Effect>) -> Option<oneshot::Receiver<Outcome>> {
+        if effects.is_empty() {
+            return None;
+        }
+        let (done, waiting) = oneshot::channel();
+        // A connection waits for its batch before it goes on, so there is room for all of them.
+        // Should the task be gone, the receiver reports it.
+        if let Err(error) = self.queue.try_send(Batch { effects, done }) {
+            error!("queue effects: {error}");
+        }
+        Some(waiting)
+    }
+}
+
+async fn wait(done: Option<oneshot::Receiver<Outcome>>) -> Outcome {
+    match done {
+        None => Ok(()),
+        Some(done) => done.await.unwrap_or(Err(Status::EIO)),
+    }
+}
+
+/// The task's side.
+#[derive(Debug)]
+pub(crate) struct Performer {
+    shared: Arc<Shared>,
+    batches: mpsc::Receiver<Batch>,
+    dir: StateDir,
+}
+
+/// The state, and the task that performs what it decides. `connections_max` bounds the queue.
+pub(crate) fn share(
+    cluster: Cluster,
+    dir: StateDir,
+    clock: Arc<dyn Clock>,
+    connections_max: usize,
+) -> (Arc<Shared>, Performer) {
+    let (queue, batches) = mpsc::channel(connections_max.saturating_add(TIMERS_MAX));
+    let shared = Arc::new(Shared {
+        uses_ids: cluster.policy().ids.is_some(),
+        address_width: cluster.policy().address_width,
+        cluster: Mutex::new(cluster),
+        queue,
+        clock,
+    });
+    let performer = Performer { shared: Arc::clone(&shared), batches, dir };
+    (shared, performer)
+}
+
+impl Performer {
+    /// Performs until `stop` is raised and nothing is left, then saves everything.
+    pub(crate) async fn run(mut self, mut stop: net::shutdown::Stop) {
+        let mut round = Vec::new();
+        loop {
+            tokio::select! {
+                biased;
+                count = self.batches.recv_many(&mut round, ROUND_MAX) => {
+                    if count == 0 {
+                        break;
+                    }
+                    self.perform(std::mem::take(&mut round)).await;
+                }
+                () = stop.raised() => break,
+            }
+        }
+        let all = [StateFile::Groups, StateFile::Storages, StateFile::SyncTimes];
+        let _ = self.save(BTreeSet::from(all), String::new()).await; // logged where it failed
+    }
+
+    async fn perform(&self, round: Vec<Batch>) {
+        let mut files = BTreeSet::new();
+        let mut lines = String::new();
+        let mut waiting = Vec::new();
+        for Batch { effects, done } in round {
+            let mut must = false;
+            for effect in effects {
+                must |= matches!(effect, Effect::Save(_) | Effect::AppendChangelog(_));
+                match effect {
+                    Effect::Save(file) | Effect::SaveSoon(file) => {
+                        files.insert(file);
+                    }
+                    Effect::AppendChangelog(line) => lines.push_str(&line),
+                    Effect::Moved { group, id, from, to } => {
+                        info!("storage {group}/{id}: {} -> {}", from.name(), to.name());
+                    }
+                    Effect::Info(text) => info!("{text}"),
+                    Effect::Warn(text) => warn!("{text}"),
+                }
+            }
+            waiting.push((done, must));
+        }
+        let outcome = self.save(files, lines).await;
+        for (done, must) in waiting {
+            // Whoever has gone meanwhile does not need to know.
+            let _ = done.send(if must { outcome } else { Ok(()) });
+        }
+    }
+
+    /// Appends to the change log, then replaces files by what is known now.
+    async fn save(&self, files: BTreeSet<StateFile>, lines: String) -> Outcome {
+        if files.is_empty() && lines.is_empty() {
+            return Ok(());
+        }
+        let texts: Vec<(StateFile, String)> = self.shared.look(|cluster| {
+            files.into_iter().map(|file| (file, cluster.file_text(file))).collect()
+        });
+        let dir = self.dir.clone();
+        let saved = tokio::task::spawn_blocking(move || {
+            if !lines.is_empty() {
+                dir.append_changelog(&lines)?;
+            }
+            texts.iter().try_for_each(|(file, text)| dir.replace(*file, text))
+        });
+        let saved = saved.await.expect("a panic has already ended the process");
+        saved.map_err(|cause| {
+            error!("save state: {cause:#}");
+            let io = cause.chain().find_map(|e| e.downcast_ref::<std::io::Error>());
+            io.and_then(std::io::Error::raw_os_error).map_or(Status::EIO, Status::from_errno)
+        })
+    }
+}

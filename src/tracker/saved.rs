@@ -1,0 +1,105 @@
+//! The state files: read at start, replaced whole afterwards.
+//!
+//! Their text is made and understood by `cluster`; here are only names and the disk. All calls
+//! block, so `effects` runs them aside.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use net::durable;
+use proto::ini::Ini;
+use proto::tracker::UnixTime;
+
+use crate::cluster::{Saved, StateFile};
+
+/// Largest state file that is read: some hundred times a large cluster's.
+const FILE_LEN_MAX: u64 = 64 << 20;
+const CHANGELOG: &str = "storage_changelog.dat";
+const STATUS: &str = ".tracker_status";
+/// Before this release the files had other names and columns.
+const LEGACY: [&str; 2] = ["storage_groups.dat", "storage_servers.dat"];
+
+fn name_of(file: StateFile) -> &'static str {
+    match file {
+        StateFile::Groups => "storage_groups_new.dat",
+        StateFile::Storages => "storage_servers_new.dat",
+        StateFile::SyncTimes => "storage_sync_timestamp.dat",
+    }
+}
+
+/// The directory `data` below the base path.
+#[derive(Clone, Debug)]
+pub(crate) struct StateDir {
+    path: PathBuf,
+}
+
+impl StateDir {
+    /// Makes the directory if it is not there.
+    pub(crate) fn open(base_path: &Path) -> anyhow::Result<Self> {
+        let path = base_path.join("data");
+        fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
+        Ok(Self { path })
+    }
+
+    /// What was saved. Files that are not there are `None`; any other trouble ends the start.
+    pub(crate) fn read(&self) -> anyhow::Result<Saved> {
+        let groups = self.read_file(name_of(StateFile::Groups))?;
+        if groups.is_none() && LEGACY.iter().any(|name| self.path.join(name).exists()) {
+            bail!(
+                "{} holds state files of FastDFS before 5.0 ({}); start a reference tracker once \
+                 to convert them",
+                self.path.display(),
+                LEGACY.join(", ")
+            );
+        }
+        let status = self.read_file(STATUS)?;
+        Ok(Saved {
+            groups,
+            storages: self.read_file(name_of(StateFile::Storages))?,
+            sync_times: self.read_file(name_of(StateFile::SyncTimes))?,
+            changelog: self.read_file(CHANGELOG)?.unwrap_or_default(),
+            last_check: status.as_deref().and_then(last_check),
+        })
+    }
+
+    fn read_file(&self, name: &str) -> anyhow::Result<Option<String>> {
+        let path = self.path.join(name);
+        let len = match fs::metadata(&path) {
+            Ok(metadata) => metadata.len(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).with_context(|| format!("look at {}", path.display())),
+        };
+        if FILE_LEN_MAX < len {
+            bail!("{} has {len} bytes; at most {FILE_LEN_MAX} are read", path.display());
+        }
+        let text = fs::read_to_string(&path);
+        text.map(Some).with_context(|| format!("read {}", path.display()))
+    }
+
+    /// Replaces a file: after a crash there is the old content or the new.
+    pub(crate) fn replace(&self, file: StateFile, text: &str) -> anyhow::Result<()> {
+        Ok(durable::replace(&self.path.join(name_of(file)), text.as_bytes())?)
+    }
+
+    /// Adds lines to the change log, and returns when they are on disk.
+    pub(crate) fn append_changelog(&self, lines: &str) -> anyhow::Result<()> {
+        let path = self.path.join(CHANGELOG);
+        let mut file = durable::open_append(&path)?;
+        let written = file.write_all(lines.as_bytes()).and_then(|()| file.sync_all());
+        written.with_context(|| format!("append to {}", path.display()))
+    }
+
+    /// Says that the tracker runs. The next start finds out how long it was down.
+    pub(crate) fn write_status(&self, started: UnixTime, now: UnixTime) -> anyhow::Result<()> {
+        let text = format!("up_time={}\nlast_check_time={}\n", started.0, now.0);
+        Ok(durable::replace(&self.path.join(STATUS), text.as_bytes())?)
+    }
+}
+
+/// An unreadable status file only means that the time of the last run is unknown.
+fn last_check(text: &str) -> Option<UnixTime> {
+    let ini = Ini::parse(text).ok()?;
+    ini.get("last_check_time")?.int().ok().map(UnixTime)
+}
