@@ -56,19 +56,14 @@ nginx-module:
 
 # Test
 
-.PHONY: check test unit lint
-check: deps lint unit ## format, lints, documentation, house rules, unit tests
-
-lint:
-	@tests/run.sh lint
-
-unit:
+.PHONY: check test
+check: deps ## format, lints, documentation, house rules, unit tests
 	@tests/run.sh lint unit
 
-test: ## everything: every layer in order, with one total at the end
+test: deps-test ## everything: every layer in order, with one total at the end
 	@tests/run.sh all
 
-test-%:
+test-%: deps-test
 	@tests/run.sh $*
 
 # Deliver

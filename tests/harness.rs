@@ -133,10 +133,6 @@ fn told() -> Told {
 #[test]
 fn every_observation_is_judged_both_ways() {
     let calm = Facts::default();
-    let cut = Facts { cut_off: vec![(0, 100)], ..Facts::default() };
-    let quiet = Facts { converged_at: Some(2), ..Facts::default() };
-    let later = Facts { converged_at: Some(50), ..Facts::default() };
-    let full = Facts { allowed: vec![(Kind::Upload, 28)], ..Facts::default() };
     let mut flipped = A.bytes();
     flipped[42] ^= 1;
     let longer = [A.bytes(), B.bytes()].concat();
@@ -167,6 +163,15 @@ fn every_observation_is_judged_both_ways() {
         "P4",
     );
     check_seen("never uploaded", told().read("m1", &A.bytes()), &calm, "P6");
+}
+
+#[test]
+fn every_refusal_and_listing_is_judged_both_ways() {
+    let calm = Facts::default();
+    let cut = Facts { cut_off: vec![(0, 100)], ..Facts::default() };
+    let quiet = Facts { converged_at: Some(2), ..Facts::default() };
+    let later = Facts { converged_at: Some(50), ..Facts::default() };
+    let full = Facts { allowed: vec![(Kind::Upload, 28)], ..Facts::default() };
 
     check_seen(
         "routed, not found",

@@ -114,6 +114,9 @@ fn header(file: &Source) -> Vec<Finding> {
 }
 
 fn width(file: &Source) -> Vec<Finding> {
+    if !is_code(&file.path) {
+        return Vec::new(); // pages hold the paths of icons, style sheets long selectors
+    }
     let wide = file.text.lines().enumerate().filter(|(_, l)| l.chars().count() > COLUMNS_MAX);
     wide.map(|(i, l)| (i + 1, format!("{} columns", l.chars().count()))).collect()
 }

@@ -1,0 +1,185 @@
+#!/usr/bin/env bash
+# Runs the layers of the tests in their order and adds them up: `run.sh all`, or the names of
+# some. Called by `make test`, `make check` and `make test-LAYER`; SEED reaches every layer.
+#
+# A layer is finished before a red one stops the run. Each prints `N passed, N failed,
+# N skipped`; the last line of the run is their sum, alone on its line.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+PATH=$PATH:$HOME/.cargo/bin:/usr/sbin:/sbin
+logs=$root/target/test-logs
+mkdir -p "$logs"
+
+# Every promise of the design, and the layers that test it today.
+promises='
+P1 acknowledged operations survive kill -9          | system web
+P2 they survive power loss                          |
+P3 one disk or member lost loses nothing            |
+P4 wrong bytes are never served                     | system module browser
+P5 one changed byte is found and repaired           |
+P6 nothing half written is visible                  | unit system
+P7 members become equal, byte for byte              |
+P8 a deleted file never comes back                  | system
+P9 routing is rebuilt after the loss of trackers    | system
+P10 partitions cause no loss                        |
+P11 a full disk refuses cleanly and recovers        |
+P12 a slow part does not slow the others            |
+P13 clocks may be wrong                             |
+P14 memory is bounded with 10,000 slow connections  |
+P15 no bytes crash a process                        | unit
+P16 the drive shows each file with its right bytes  | web browser'
+
+layers_all=(lint unit system module web browser)
+passed=0 failed=0 skipped=0
+ran=()
+
+have() {
+    command -v "$1" >/dev/null 2>&1
+}
+
+# One named check of the lint layer.
+check() {
+    local name=$1
+    shift
+    if "$@"; then
+        echo "ok    $name"
+        lint_passed=$((lint_passed + 1))
+    else
+        echo "WRONG $name: $*"
+        lint_failed=$((lint_failed + 1))
+    fi
+}
+
+lint() {
+    local lint_passed=0 lint_failed=0 scripts
+    mapfile -t scripts < <(git ls-files '*.sh' .ci/run)
+    check format cargo fmt --all --check
+    check lints cargo clippy --quiet --all-targets -- -D warnings
+    check "lints of the module" nginx/module/build.sh cargo clippy --quiet \
+        -p ngx_fastdfs_module -- -D warnings
+    check documentation env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps
+    have shellcheck && check "shell scripts" shellcheck -x "${scripts[@]}"
+    check "house rules" cargo test --quiet --test tidy
+    echo "$lint_passed passed, $lint_failed failed, 0 skipped"
+    [ $lint_failed = 0 ]
+}
+
+unit() {
+    cargo test --lib --bins --test harness "$@"
+    [ ! -f tests/protocol.rs ] || cargo test --test protocol
+}
+
+system() {
+    cargo test --test system -- --test-threads=4
+}
+
+build_module() {
+    nginx/module/build.sh debug
+}
+
+module() {
+    build_module
+    cargo test --test module
+}
+
+web() {
+    build_module
+    cargo build --bins
+    cargo test --test web
+}
+
+browser() {
+    build_module
+    cargo build --bins
+    cd tests/browser
+    # The lock file pins every byte; Chromium is Debian's, never downloaded.
+    [ node_modules/.package-lock.json -nt package-lock.json ] ||
+        PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --no-audit --no-fund --loglevel=error
+    npm run --silent check
+    BIN_DIR=$root/target/debug npm run --silent test
+}
+
+bench() {
+    local script
+    for script in tests/bench/*.sh; do
+        "$script"
+    done
+}
+
+exists() {
+    case $1 in
+    lint | unit) true ;;
+    browser) [ -f tests/browser/package.json ] ;;
+    *) [ -f "tests/$1.rs" ] || [ -f "tests/$1/main.rs" ] ;;
+    esac
+}
+
+# Sums what a layer printed: cargo's results and the lines of other harnesses.
+sum() {
+    awk '
+        /^test result:/ {
+            for (i = 2; i <= NF; i++) {
+                if ($i ~ /^passed/) p += $(i - 1)
+                if ($i ~ /^failed/) f += $(i - 1)
+                if ($i ~ /^ignored/) s += $(i - 1)
+            }
+        }
+        /^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$/ { p += $1; f += $3; s += $5 }
+        END { print p + 0, f + 0, s + 0 }' "$1"
+}
+
+run_layer() {
+    local name=$1 log=$logs/$1.log status=0 p f s begun=$SECONDS
+    if ! exists "$name"; then
+        echo "== $name: not there yet"
+        return 0
+    fi
+    echo "== $name"
+    # A subshell of its own, so that errexit holds in it although its status is looked at.
+    set +e
+    (set -e; "$name") 2>&1 </dev/null | tee "$log"
+    status=${PIPESTATUS[0]}
+    set -e
+    read -r p f s < <(sum "$log")
+    # A layer that fails without saying how many, such as a build error, counts as one.
+    [ "$status" = 0 ] || [ "$f" != 0 ] || f=1
+    # A skip is a promise not tested; where everything can be installed it is a failure.
+    if [ "${CI:-}" = true ] && [ "$s" != 0 ]; then
+        echo "== $name: skipped tests count as failed with CI=true"
+        f=$((f + s)) s=0
+    fi
+    passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+    ran+=("$name")
+    echo "== $name: $p passed, $f failed, $s skipped in $((SECONDS - begun)) s"
+}
+
+# The promises that no layer of this run tests.
+unproven() {
+    local promise layers layer proven
+    while IFS='|' read -r promise layers; do
+        [ -n "$promise" ] || continue
+        proven=
+        for layer in $layers; do
+            [[ " ${ran[*]} " == *" $layer "* ]] && proven=yes
+        done
+        [ -n "$proven" ] || echo "unproven: ${promise%"${promise##*[! ]}"}"
+    done <<<"$promises"
+}
+
+[ $# -gt 0 ] || { echo "usage: run.sh all | LAYER..." >&2; exit 2; }
+if [ "$*" = bench ]; then
+    bench
+    exit
+fi
+layers=("$@")
+[ "$*" != all ] || layers=("${layers_all[@]}")
+for layer in "${layers[@]}"; do
+    [[ " ${layers_all[*]} " == *" $layer "* ]] || { echo "no layer $layer" >&2; exit 2; }
+    run_layer "$layer"
+    [ $failed = 0 ] || break
+done
+[ "$*" != all ] || unproven
+echo "$passed passed, $failed failed, $skipped skipped"
+[ $failed = 0 ]
