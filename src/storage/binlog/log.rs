@@ -1,0 +1,190 @@
+//! The files of the sync binlog: open, repair the tail, append, sync, rotate (sync.md 2.4).
+//!
+//! ```text
+//! data/sync/binlog.000 binlog.001 …   the highest number is being written
+//! data/sync/binlog_index.dat          current_write=<number>, current_compress=<number>
+//! ```
+//!
+//! Used by `binlog::writer`, one at a time. Every call may block. Never reads records back and
+//! never decides who may be answered.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use proto::binlog::{LINE_MAX, Record};
+
+use crate::disk::{
+    port::{Disk, DiskFile, Open},
+    write::{read_whole, replace_whole},
+};
+
+/// A file of this size is followed by the next one. The reference's number.
+pub const ROTATE_BYTES: u64 = 1 << 30;
+/// How much of the end is examined when the log is opened: more than an unsynced batch holds.
+const TAIL_BYTES: u64 = 512 * 1024;
+/// Largest index file that makes sense.
+const INDEX_BYTES_MAX: usize = 4096;
+
+/// What opening the log found at its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tail {
+    /// Bytes of an unfinished append that were cut off.
+    pub cut: u64,
+    /// Lines before the end that are no records: damage, left as it is.
+    pub damaged: usize,
+}
+
+/// The log that is being written.
+#[derive(Debug)]
+pub struct Log {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    file: Box<dyn DiskFile>,
+    index: u32,
+    compressed: u32,
+    /// End of the last complete append; the next one begins here.
+    len: u64,
+    before: u64,
+    rotate_bytes: u64,
+}
+
+impl Log {
+    /// Opens the log in `dir`, creating it when there is none. `dir` exists.
+    ///
+    /// An incomplete line at the end was never acknowledged and is cut off; so are broken lines
+    /// behind the last good one. Anything else is damage and stays for whoever repairs it.
+    pub fn open(disk: Arc<dyn Disk>, dir: &Path, rotate_bytes: u64) -> io::Result<(Self, Tail)> {
+        let (index, compressed, known) = read_index(&*disk, dir)?;
+        let file = disk.open(&dir.join(file_name(index)), Open::WriteOrCreate)?;
+        let found = file.stat()?.len;
+        let (len, damaged) = examine(&*file, found)?;
+        if len < found {
+            file.truncate(len)?;
+            file.sync_data()?;
+        }
+        // The file may be new, or its name may not have been synced by whoever made it.
+        disk.sync_dir(dir)?;
+        let dir = dir.to_owned();
+        let log = Self { disk, dir, file, index, compressed, len, before: len, rotate_bytes };
+        if !known {
+            log.save_index(index)?;
+        }
+        Ok((log, Tail { cut: found.saturating_sub(len), damaged }))
+    }
+
+    /// Writes complete lines at the end, moving on to the next file when this one is full.
+    pub fn append(&mut self, lines: &str) -> io::Result<()> {
+        if self.rotate_bytes <= self.len {
+            self.rotate()?;
+        }
+        self.before = self.len;
+        self.file.write_at(self.len, lines.as_bytes())?;
+        self.len = self.len.saturating_add(lines.len() as u64);
+        Ok(())
+    }
+
+    /// Removes what a failed append may have left behind.
+    pub fn cut_back(&mut self) -> io::Result<()> {
+        self.len = self.before;
+        self.file.truncate(self.len)
+    }
+
+    /// Makes all appended lines survive power loss.
+    pub fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    /// Where the next record will stand: file number and offset.
+    pub fn position(&self) -> (u32, u64) {
+        (self.index, self.len)
+    }
+
+    /// The order is that of the reference: first the index, then the file. A crash between
+    /// leaves an index whose file is missing, which `open` creates.
+    fn rotate(&mut self) -> io::Result<()> {
+        self.file.sync_data()?;
+        let next = self.index.saturating_add(1);
+        self.save_index(next)?;
+        let path = self.dir.join(file_name(next));
+        match self.disk.remove(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        self.file = self.disk.create(&path)?;
+        self.disk.sync_dir(&self.dir)?;
+        (self.index, self.len, self.before) = (next, 0, 0);
+        Ok(())
+    }
+
+    fn save_index(&self, write: u32) -> io::Result<()> {
+        let compress = self.compressed;
+        let text = format!("current_write={write}\ncurrent_compress={compress}\n");
+        replace_whole(&*self.disk, &self.dir.join("binlog_index.dat"), text.as_bytes())
+    }
+}
+
+/// `binlog.NNN`, at least three digits.
+pub fn file_name(index: u32) -> String {
+    format!("binlog.{index:03}")
+}
+
+/// Number being written, number below which all are compressed, and whether that is on disk in
+/// the present form.
+fn read_index(disk: &dyn Disk, dir: &Path) -> io::Result<(u32, u32, bool)> {
+    let bad = |name: &str| io::Error::new(io::ErrorKind::InvalidData, format!("{name} is damaged"));
+    if let Some(bytes) = read_whole(disk, &dir.join("binlog_index.dat"), INDEX_BYTES_MAX)? {
+        let text = String::from_utf8_lossy(&bytes);
+        let value = |key| {
+            let mut lines = text.lines().filter_map(|line| line.split_once('='));
+            lines.find(|(name, _)| name.trim() == key).and_then(|(_, v)| v.trim().parse().ok())
+        };
+        let write = value("current_write").ok_or_else(|| bad("binlog_index.dat"))?;
+        return Ok((write, value("current_compress").unwrap_or(0), true));
+    }
+    // The form before 6.01: a plain number (sync.md 2.4).
+    match read_whole(disk, &dir.join("binlog.index"), INDEX_BYTES_MAX)? {
+        Some(bytes) => {
+            let number = String::from_utf8_lossy(&bytes).trim().parse();
+            Ok((number.map_err(|_| bad("binlog.index"))?, 0, false))
+        }
+        None => Ok((0, 0, false)),
+    }
+}
+
+/// Where the last good record of a log of `len` bytes ends, and how many bad lines precede it.
+fn examine(file: &dyn DiskFile, len: u64) -> io::Result<(u64, usize)> {
+    let start = len.saturating_sub(TAIL_BYTES);
+    let mut tail = vec![0; usize::try_from(len.saturating_sub(start)).unwrap_or(0)];
+    let mut filled = 0;
+    while let Some(rest) = tail.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(start.saturating_add(filled as u64), rest)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            count => filled = filled.saturating_add(count),
+        }
+    }
+    let (mut good_end, mut at, mut bad, mut damaged) = (0, 0, 0, 0);
+    for (number, line) in tail.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        at += line.len();
+        // The examined part may begin in the middle of a line.
+        let partial_start = number == 0 && 0 < start && line.len() < LINE_MAX;
+        if partial_start || is_record(line) {
+            good_end = at;
+            damaged += std::mem::take(&mut bad);
+        } else {
+            bad += 1;
+        }
+    }
+    if good_end == 0 && 0 < start {
+        // Nothing but damage as far as we look: not the end of an append, so it is kept.
+        return Ok((len, bad));
+    }
+    Ok((start.saturating_add(good_end as u64), damaged))
+}
+
+fn is_record(line: &[u8]) -> bool {
+    let text = line.strip_suffix(b"\n").and_then(|line| std::str::from_utf8(line).ok());
+    text.is_some_and(|text| Record::parse(text).is_ok())
+}

@@ -1,0 +1,164 @@
+//! The binlog as the rest of the daemon sees it: hand over a record, wait until it is safe.
+//!
+//! One thread owns the log; everybody else sends it records through a bounded queue. What
+//! stands in the queue when a sync begins shares that sync, as `binlog::group` decides.
+
+use std::{collections::BTreeMap, io, sync::Arc, thread};
+
+use proto::binlog::Record;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    group::{Effect, Group, Input, Ticket},
+    log::Log,
+};
+use crate::commit::Durability;
+
+/// Operations that may wait for the log; more wait for a place in the queue.
+const WAITING_MAX: usize = 4096;
+
+/// Why a record is not in the log.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LogError {
+    /// It was not written; later ones may succeed.
+    #[error("append to the binlog")]
+    Refused(#[source] Arc<io::Error>),
+    /// A sync failed: no record can be made any more before a restart.
+    #[error("the binlog is lost until a restart")]
+    Lost,
+    /// The name cannot be recorded in the reference's format.
+    #[error("record in the binlog")]
+    Record(#[from] proto::binlog::BadRecord),
+}
+
+struct Waiting {
+    lines: String,
+    done: oneshot::Sender<Result<(), LogError>>,
+}
+
+/// A handle to the log; clones share it. The log ends when the last handle is gone.
+#[derive(Clone, Debug)]
+pub struct Writer {
+    queue: mpsc::Sender<Waiting>,
+}
+
+impl Writer {
+    /// Starts the thread that owns `log`.
+    pub fn start(
+        log: Log,
+        durability: Durability,
+    ) -> io::Result<(Self, thread::JoinHandle<()>)> {
+        let (queue, inbox) = mpsc::channel(WAITING_MAX);
+        let thread = thread::Builder::new().name("binlog".into());
+        let thread = thread.spawn(move || Owner::new(log, durability).run(inbox))?;
+        Ok((Self { queue }, thread))
+    }
+
+    /// Returns when `records` are in the log, together, as safely as the setting asks.
+    ///
+    /// Not cancel-safe in one respect: a dropped call may still record. That is harmless, since
+    /// what it records has happened.
+    pub async fn append(&self, records: &[Record]) -> Result<(), LogError> {
+        let mut lines = String::new();
+        for record in records {
+            lines.push_str(&record.line()?);
+        }
+        let (done, outcome) = oneshot::channel();
+        let sent = self.queue.send(Waiting { lines, done }).await;
+        sent.map_err(|_| LogError::Lost)?;
+        outcome.await.unwrap_or(Err(LogError::Lost))
+    }
+}
+
+/// What the thread owns.
+struct Owner {
+    log: Log,
+    group: Group,
+    waiting: BTreeMap<Ticket, oneshot::Sender<Result<(), LogError>>>,
+    next: u64,
+    /// Why the last append failed.
+    error: Option<Arc<io::Error>>,
+}
+
+impl Owner {
+    fn new(log: Log, durability: Durability) -> Self {
+        let group = Group::new(durability);
+        Self { log, group, waiting: BTreeMap::new(), next: 0, error: None }
+    }
+
+    fn run(mut self, mut inbox: mpsc::Receiver<Waiting>) {
+        while let Some(first) = inbox.blocking_recv() {
+            self.take(first);
+            while let Ok(more) = inbox.try_recv() {
+                self.take(more);
+            }
+            loop {
+                let effects = self.group.start();
+                if effects.is_empty() {
+                    break;
+                }
+                self.perform(effects);
+            }
+        }
+    }
+
+    fn take(&mut self, waiting: Waiting) {
+        let ticket = Ticket(self.next);
+        self.next += 1;
+        self.waiting.insert(ticket, waiting.done);
+        let effects = self.group.step(Input::Arrived(ticket, waiting.lines));
+        self.perform(effects);
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) {
+        let mut todo = std::collections::VecDeque::from(effects);
+        while let Some(effect) = todo.pop_front() {
+            let input = match effect {
+                Effect::Append(lines) => match self.log.append(&lines) {
+                    Ok(()) => Some(Input::Appended),
+                    Err(error) => {
+                        log::error!("append to the binlog: {error}");
+                        self.error = Some(Arc::new(error));
+                        Some(Input::AppendFailed)
+                    }
+                },
+                Effect::CutBack => Some(self.or_broken(Log::cut_back, Input::CutBack)),
+                Effect::Sync => Some(self.or_broken(Log::sync, Input::Synced)),
+                Effect::Release(tickets) => self.answer(tickets, || Ok(())),
+                Effect::Refuse(tickets) => {
+                    let error = self.error.take();
+                    let error = error.unwrap_or_else(|| Arc::new(io::ErrorKind::Other.into()));
+                    self.answer(tickets, || Err(LogError::Refused(Arc::clone(&error))))
+                }
+                Effect::Abandon(tickets) => self.answer(tickets, || Err(LogError::Lost)),
+            };
+            if let Some(input) = input {
+                todo.extend(self.group.step(input));
+            }
+        }
+    }
+
+    fn or_broken(&mut self, call: fn(&mut Log) -> io::Result<()>, done: Input) -> Input {
+        match call(&mut self.log) {
+            Ok(()) => done,
+            Err(error) => {
+                log::error!("sync the binlog, no changes are taken until a restart: {error}");
+                Input::Broken
+            }
+        }
+    }
+
+    fn answer(
+        &mut self,
+        tickets: Vec<Ticket>,
+        outcome: impl Fn() -> Result<(), LogError>,
+    ) -> Option<Input> {
+        for ticket in tickets {
+            if let Some(done) = self.waiting.remove(&ticket) {
+                // The operation may have been given up meanwhile; its record stands.
+                let _ = done.send(outcome());
+            }
+        }
+        None
+    }
+}

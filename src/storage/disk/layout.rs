@@ -1,0 +1,212 @@
+//! Where things lie: store paths, their sub-directories, temporary files, free space.
+//!
+//! ```text
+//! <store path>/data/HH/HH/<name>   stored files; 256 x 256 directories, 0755
+//! <store path>/data/.tmp/N         files being received; swept at every start
+//! <store path>/data/.fastdfs_vars  the mark of the store path
+//! ```
+//!
+//! A directory that is not there yet is made when the first file needs it, so that start-up
+//! does not wait for 65,536 of them; `fill` makes the rest in the background, the last one
+//! last, because its presence tells the reference that all are there.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use proto::{
+    fileid::{FileName, SubDir},
+    ids::StorePath,
+};
+
+use super::port::{Disk, Kind, Space};
+
+/// Where temporary files are, inside `data`. No client can name it: its name has a dot.
+const TEMPORARY_DIR: &str = ".tmp";
+/// Directories on each level at most.
+const LEVEL: usize = 256;
+
+/// One store path.
+#[derive(Debug)]
+pub struct Place {
+    disk: Arc<dyn Disk>,
+    data: PathBuf,
+    /// Directories per level.
+    count: u16,
+    /// One bit per sub-directory that is known to exist, and to survive power loss.
+    known: Vec<AtomicBool>,
+    next_temporary: AtomicU64,
+    total: AtomicU64,
+    free: AtomicU64,
+}
+
+/// What opening a store path found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// Not all directories were there: the path is new, or was left half made.
+    pub fresh: bool,
+    /// Left-over temporary files that were removed.
+    pub swept: usize,
+}
+
+impl Place {
+    /// Opens the store path `root`, which exists: makes `data`, sweeps what an earlier process
+    /// left unfinished, measures the free space.
+    pub fn open(disk: Arc<dyn Disk>, root: &Path, count: u16) -> io::Result<(Self, Opened)> {
+        let data = root.join("data");
+        if make_dir(&*disk, &data)? {
+            disk.sync_dir(root)?;
+        }
+        let temporary = data.join(TEMPORARY_DIR);
+        if make_dir(&*disk, &temporary)? {
+            disk.sync_dir(&data)?;
+        }
+        let leftovers = disk.list(&temporary)?;
+        for name in &leftovers {
+            disk.remove(&temporary.join(name))?;
+        }
+        let mut known = Vec::new();
+        known.resize_with(LEVEL * LEVEL, || AtomicBool::new(false));
+        let (next_temporary, total, free) = Default::default();
+        let place = Self { disk, data, count, known, next_temporary, total, free };
+        let fresh = !(place.has_dir(FIRST)? && place.has_dir(place.last_dir())?);
+        if !fresh {
+            place.known.iter().for_each(|known| known.store(true, Ordering::Relaxed));
+        }
+        place.measure()?;
+        Ok((place, Opened { fresh, swept: leftovers.len() }))
+    }
+
+    /// The `data` directory.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Where `name` lies, or would lie.
+    pub fn file(&self, name: &FileName) -> PathBuf {
+        self.data.join(name.true_name())
+    }
+
+    /// The directory of a name.
+    pub fn dir(&self, dir: SubDir) -> PathBuf {
+        self.data.join(dir.to_string())
+    }
+
+    /// A path for a new temporary file, unique in this process.
+    pub fn temporary(&self) -> PathBuf {
+        let number = self.next_temporary.fetch_add(1, Ordering::Relaxed);
+        self.data.join(TEMPORARY_DIR).join(number.to_string())
+    }
+
+    /// Makes sure that `dir` exists and will exist after a power loss.
+    pub fn ensure_dir(&self, dir: SubDir) -> io::Result<()> {
+        let Some(known) = self.known(dir) else { return Err(io::ErrorKind::InvalidInput.into()) };
+        if known.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let low = self.dir(dir);
+        let high = self.data.join(format!("{:02X}", dir.high));
+        make_dir(&*self.disk, &high)?;
+        make_dir(&*self.disk, &low)?;
+        // Synced even when it was there: another thread may have made it a moment ago.
+        self.disk.sync_dir(&high)?;
+        self.disk.sync_dir(&self.data)?;
+        known.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Makes all directories of one high level; to be called in the background for 0 to
+    /// `count - 1`, in this order.
+    pub fn fill(&self, high: u8) -> io::Result<()> {
+        let path = self.data.join(format!("{high:02X}"));
+        make_dir(&*self.disk, &path)?;
+        let lows = 0..u8::try_from(self.count.saturating_sub(1)).unwrap_or(u8::MAX);
+        let lows = lows.chain([self.last_dir().low]);
+        for low in lows.clone() {
+            make_dir(&*self.disk, &self.dir(SubDir { high, low }))?;
+        }
+        self.disk.sync_dir(&path)?;
+        self.disk.sync_dir(&self.data)?;
+        for known in lows.filter_map(|low| self.known(SubDir { high, low })) {
+            known.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Directories per level.
+    pub fn dirs(&self) -> u16 {
+        self.count
+    }
+
+    /// Asks the file system for its room and remembers the answer.
+    pub fn measure(&self) -> io::Result<Space> {
+        let space = self.disk.space(&self.data)?;
+        self.total.store(space.total, Ordering::Relaxed);
+        self.free.store(space.free, Ordering::Relaxed);
+        Ok(space)
+    }
+
+    /// The room at the last measurement.
+    pub fn space(&self) -> Space {
+        Space {
+            total: self.total.load(Ordering::Relaxed),
+            free: self.free.load(Ordering::Relaxed),
+        }
+    }
+
+    fn known(&self, dir: SubDir) -> Option<&AtomicBool> {
+        self.known.get(usize::from(dir.high) * LEVEL + usize::from(dir.low))
+    }
+
+    fn last_dir(&self) -> SubDir {
+        let last = u8::try_from(self.count.saturating_sub(1)).unwrap_or(u8::MAX);
+        SubDir { high: last, low: last }
+    }
+
+    fn has_dir(&self, dir: SubDir) -> io::Result<bool> {
+        match self.disk.stat(&self.dir(dir)) {
+            Ok(stat) => Ok(stat.kind == Kind::Dir),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+const FIRST: SubDir = SubDir { high: 0, low: 0 };
+
+/// True if the directory was not there.
+fn make_dir(disk: &dyn Disk, dir: &Path) -> io::Result<bool> {
+    match disk.make_dir(dir) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The store paths of this server, in the order of their numbers.
+#[derive(Debug)]
+pub struct Places(Vec<Place>);
+
+impl Places {
+    pub fn new(places: Vec<Place>) -> Self {
+        Self(places)
+    }
+
+    pub fn get(&self, path: StorePath) -> Option<&Place> {
+        self.0.get(usize::from(path.0))
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Place> {
+        self.0.iter()
+    }
+
+    /// Between 1 and 256.
+    pub fn count(&self) -> u16 {
+        u16::try_from(self.0.len()).unwrap_or(u16::MAX)
+    }
+}

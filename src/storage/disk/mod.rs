@@ -1,0 +1,51 @@
+//! The only code that touches stored files; see `port` for what may be done to them.
+//!
+//! Everything that may block runs behind [`Gate`]. Nothing here knows commands, trackers or
+//! the binlog.
+
+pub mod port; // start here: the disk as a set of effects
+
+pub mod layout; // store paths, sub-directories, names, free space
+
+pub mod write; // temporary file -> durable file
+
+pub mod real; // each effect is one system call
+
+#[cfg(test)]
+pub mod simulated; // loses power, fails on purpose
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+/// Keeps blocking work off the runtime's threads, and bounds how much of it there is: as many
+/// jobs as the disks can use, not as many as there are clients.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    slots: Arc<Semaphore>,
+}
+
+impl Gate {
+    /// `jobs` calls may block at the same time.
+    pub fn new(jobs: usize) -> Self {
+        Self { slots: Arc::new(Semaphore::new(jobs)) }
+    }
+
+    /// Runs `job` where it may block and returns what it returns.
+    ///
+    /// Once begun the job runs to its end even if the caller is dropped; what it returns is then
+    /// dropped too, so a job that leaves something behind returns its guard.
+    pub async fn run<T, F>(&self, job: F) -> T
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        let slots = Arc::clone(&self.slots);
+        let slot = slots.acquire_owned().await.expect("the semaphore is never closed");
+        let job = tokio::task::spawn_blocking(move || {
+            let _slot = slot;
+            job()
+        });
+        job.await.expect("a panic has already ended the process")
+    }
+}
