@@ -188,3 +188,100 @@ fn is_record(line: &[u8]) -> bool {
     let text = line.strip_suffix(b"\n").and_then(|line| std::str::from_utf8(line).ok());
     text.is_some_and(|text| Record::parse(text).is_ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::simulated::{Chance, Plan, SimulatedDisk};
+
+    const DIR: &str = "/base/data/sync";
+    const LINE: &str = "1700000000 C M00/00/00/wKgBaWVT8QCAEjRWAAAADcRYHyQ482.txt\n";
+
+    fn disk() -> SimulatedDisk {
+        SimulatedDisk::with_dirs(&["/base", "/base/data", DIR])
+    }
+
+    fn open(disk: &SimulatedDisk) -> (Log, Tail) {
+        Log::open(Arc::new(disk.clone()), Path::new(DIR), ROTATE_BYTES).unwrap()
+    }
+
+    fn content(disk: &SimulatedDisk, name: &str) -> String {
+        let bytes = disk.files().remove(&Path::new(DIR).join(name)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    #[test]
+    fn a_new_log_begins_with_number_zero_and_goes_on_where_it_was() {
+        let disk = disk();
+        let (mut log, tail) = open(&disk);
+        assert_eq!((log.position(), tail), ((0, 0), Tail::default()));
+        log.append(LINE).unwrap();
+        drop(log);
+        assert_eq!(open(&disk).0.position(), (0, LINE.len() as u64));
+        assert_eq!(content(&disk, "binlog_index.dat"), "current_write=0\ncurrent_compress=0\n");
+    }
+
+    #[test]
+    fn a_torn_tail_is_cut_and_damage_before_it_is_kept() {
+        for (text, kept, damaged) in [
+            (format!("{LINE}1700000"), LINE.to_owned(), 0),
+            (format!("{LINE}\0\0\0\0\0\n"), LINE.to_owned(), 0),
+            (format!("{LINE}rubbish\n{LINE}17"), format!("{LINE}rubbish\n{LINE}"), 1),
+            ("17000".to_owned(), String::new(), 0),
+        ] {
+            let disk = disk();
+            let (mut log, _) = open(&disk);
+            log.append(&text).unwrap();
+            drop(log);
+            let (_, tail) = open(&disk);
+            assert_eq!(content(&disk, "binlog.000"), kept, "{text:?}");
+            let cut = (text.len() - kept.len()) as u64;
+            assert_eq!(tail, Tail { cut, damaged }, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_full_file_is_followed_by_the_next() {
+        let disk = disk();
+        let open = || Log::open(Arc::new(disk.clone()), Path::new(DIR), 100).unwrap().0;
+        let mut log = open();
+        for _ in 0..5 {
+            log.append(LINE).unwrap();
+        }
+        assert_eq!(log.position(), (2, LINE.len() as u64));
+        drop(log);
+        assert_eq!(content(&disk, "binlog.001"), LINE.repeat(2));
+        assert_eq!(content(&disk, "binlog.002"), LINE);
+        assert_eq!(open().position().0, 2);
+    }
+
+    #[test]
+    fn synced_lines_survive_power_loss_at_every_effect_of_a_rotation() {
+        for seed in 0..20 {
+            for nth in 1.. {
+                let disk = disk();
+                let open =
+                    |disk: &SimulatedDisk| Log::open(Arc::new(disk.clone()), Path::new(DIR), 100);
+                let mut log = open(&disk).unwrap().0;
+                disk.plan(Plan::Die(nth));
+                let mut acknowledged = 0;
+                for _ in 0..5 {
+                    if log.append(LINE).and_then(|()| log.sync()).is_err() {
+                        break;
+                    }
+                    acknowledged += 1;
+                }
+                let after = disk.after_power_loss(&mut Chance(seed));
+                open(&after).unwrap();
+                let all: String =
+                    (0..4).map(|n| content(&after, &file_name(n))).collect::<Vec<_>>().concat();
+                let found = all.matches(LINE).count();
+                assert!(acknowledged <= found, "seed {seed} effect {nth}: {found} lines");
+                assert_eq!(all.len(), found * LINE.len(), "seed {seed} effect {nth}: {all:?}");
+                if acknowledged == 5 {
+                    break;
+                }
+            }
+        }
+    }
+}

@@ -44,10 +44,7 @@ pub struct Writer {
 
 impl Writer {
     /// Starts the thread that owns `log`.
-    pub fn start(
-        log: Log,
-        durability: Durability,
-    ) -> io::Result<(Self, thread::JoinHandle<()>)> {
+    pub fn start(log: Log, durability: Durability) -> io::Result<(Self, thread::JoinHandle<()>)> {
         let (queue, inbox) = mpsc::channel(WAITING_MAX);
         let thread = thread::Builder::new().name("binlog".into());
         let thread = thread.spawn(move || Owner::new(log, durability).run(inbox))?;

@@ -125,8 +125,7 @@ impl Place {
     pub fn fill(&self, high: u8) -> io::Result<()> {
         let path = self.data.join(format!("{high:02X}"));
         make_dir(&*self.disk, &path)?;
-        let lows = 0..u8::try_from(self.count.saturating_sub(1)).unwrap_or(u8::MAX);
-        let lows = lows.chain([self.last_dir().low]);
+        let lows = 0..=self.last_dir().low;
         for low in lows.clone() {
             make_dir(&*self.disk, &self.dir(SubDir { high, low }))?;
         }
@@ -153,10 +152,7 @@ impl Place {
 
     /// The room at the last measurement.
     pub fn space(&self) -> Space {
-        Space {
-            total: self.total.load(Ordering::Relaxed),
-            free: self.free.load(Ordering::Relaxed),
-        }
+        Space { total: self.total.load(Ordering::Relaxed), free: self.free.load(Ordering::Relaxed) }
     }
 
     fn known(&self, dir: SubDir) -> Option<&AtomicBool> {
