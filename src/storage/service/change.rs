@@ -1,0 +1,71 @@
+//! The last steps that all changing commands share: what a failure means, the record in the
+//! binlog, the undo, and the answer that needs a `Durable`.
+//!
+//! Called by the handlers of changing commands, with a `commit` machine that stands before its
+//! log step. Never touches content.
+
+use proto::{binlog::Record, ids::StorePath};
+
+use super::error::ServiceError;
+use crate::{
+    binlog::writer::LogError,
+    commit::{Commit, Durable, Failure, Fault, Next, Undo},
+    disk::write::WriteError,
+    store::Store,
+};
+
+/// A success answer to a changing command. It cannot exist without a [`Durable`].
+#[derive(Debug)]
+pub(crate) struct Changed {
+    body: Vec<u8>,
+}
+
+impl Changed {
+    pub(crate) fn new(proof: Durable, body: Vec<u8>) -> Self {
+        // The proof is used up: one operation, one answer.
+        let Durable { .. } = proof;
+        Self { body }
+    }
+
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+/// What a failed disk step means to the commit machine.
+pub(crate) fn fault_of(error: &WriteError) -> Fault {
+    match error {
+        WriteError::Disk { .. } => Fault::Disk,
+        WriteError::Sync { .. } => Fault::Sync,
+    }
+}
+
+/// Ends an operation that failed, and says how to undo it.
+pub(crate) fn give_up(store: &Store, path: StorePath, commit: Commit, fault: Fault) -> Undo {
+    let Failure { undo, retire } = commit.failed(fault);
+    store.retire(path, retire);
+    undo
+}
+
+/// Performs the log step of `commit`, the last one. `undo` takes the change back where that is
+/// possible; it runs where it may block.
+pub(crate) async fn record(
+    store: &Store,
+    path: StorePath,
+    mut commit: Commit,
+    records: &[Record],
+    undo: impl FnOnce(Undo) + Send + 'static,
+) -> Result<Durable, ServiceError> {
+    match store.log.append(records).await {
+        Ok(()) => match commit.done() {
+            Next::Answer(durable) => Ok(durable),
+            Next::Do(step) => unreachable!("{step:?} after the log: it is the last step"),
+        },
+        Err(error) => {
+            let fault = if matches!(error, LogError::Lost) { Fault::Sync } else { Fault::Disk };
+            let how = give_up(store, path, commit, fault);
+            store.gate.run(move || undo(how)).await;
+            Err(error.into())
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Why a request is refused, and the one table from there to the status byte.
+
+use std::io;
+
+use net::conn::ConnError;
+use proto::{fileid::BadName, status::Status, wire::DecodeError};
+
+use crate::{binlog::writer::LogError, disk::write::WriteError};
+
+/// A request that does not succeed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServiceError {
+    #[error("malformed request")]
+    Malformed(#[from] DecodeError),
+    #[error("file name")]
+    Name(#[from] BadName),
+    /// What the request says does not fit this server or this file.
+    #[error("{0}")]
+    Invalid(&'static str),
+    #[error("{0} is not there")]
+    NotFound(&'static str),
+    #[error("the name is taken")]
+    Exists,
+    #[error("not a regular file")]
+    NotRegular,
+    #[error("no store path has room")]
+    NoSpace,
+    #[error("the store path is read-only")]
+    ReadOnly,
+    #[error("write")]
+    Write(#[from] WriteError),
+    #[error("read")]
+    Read(#[source] io::Error),
+    #[error("record")]
+    Log(#[from] LogError),
+    /// The peer is gone or too slow: there is nobody to answer.
+    #[error("connection")]
+    Conn(#[from] ConnError),
+}
+
+impl ServiceError {
+    /// The status byte of the answer; `None` when the connection is past answering.
+    pub(crate) fn status(&self) -> Option<Status> {
+        let os = |error: &io::Error| match (error.kind(), error.raw_os_error()) {
+            (io::ErrorKind::NotFound, _) => Status::ENOENT,
+            (io::ErrorKind::AlreadyExists, _) => Status::EEXIST,
+            (_, Some(errno)) => Status::from_errno(errno),
+            (_, None) => Status::EIO,
+        };
+        Some(match self {
+            Self::Malformed(error) => error.status(),
+            Self::Name(error) => error.status(),
+            Self::Invalid(_) => Status::EINVAL,
+            Self::NotFound(_) => Status::ENOENT,
+            Self::Exists => Status::EEXIST,
+            Self::NotRegular => Status::EISDIR,
+            Self::NoSpace => Status::ENOSPC,
+            Self::ReadOnly => Status::EROFS,
+            Self::Write(error) => os(error.io()),
+            Self::Read(error) => os(error),
+            Self::Log(LogError::Refused(error)) => os(error),
+            Self::Log(LogError::Lost) => Status::EIO,
+            Self::Log(LogError::Record(_)) => Status::EINVAL,
+            Self::Conn(_) => return None,
+        })
+    }
+
+    /// Whether somebody has to look: the disk or the log did not do what they should.
+    pub(crate) fn is_ours(&self) -> bool {
+        match self {
+            Self::Write(_) | Self::Log(LogError::Refused(_) | LogError::Lost) => true,
+            Self::Read(error) => error.kind() != io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+}

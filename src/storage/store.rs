@@ -1,0 +1,264 @@
+//! What all handlers share: the disk with its store paths, the binlog, the counters, and what
+//! the trackers said at start-up.
+//!
+//! Made once by `run`. Its locks are short and never held across a wait, except the name locks,
+//! which put changes of one file in order. Knows nothing of connections.
+
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use net::ports::{Clock, Random};
+use proto::{
+    address::Addresses,
+    binlog::{Act, Op, Record},
+    fileid::{ExtField, FileName, NewName, SizeField, SourceId, SubDir, SubDirCount},
+    ids::{Extension, GroupName, StorageId, StorePath},
+};
+
+use crate::{
+    binlog::writer::Writer,
+    commit::{Durability, Retire},
+    disk::{
+        Gate,
+        layout::{Place, Places},
+        port::Disk,
+    },
+    health::Health,
+    parameters::{Parameters, PathPolicy},
+    state::{counters::Counters, names::RecentNames},
+};
+
+/// Locks for changes of one file; names share them by hash.
+const NAME_LOCKS: usize = 64;
+/// How often a name is drawn anew when it collides (storage.md 2.7).
+const NAME_ATTEMPTS: usize = 10;
+
+/// Which directory a new file goes to (storage.md 2.8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Distribution {
+    RoundRobin { files_per_dir: u32 },
+    Hashed,
+}
+
+/// Who we are, as far as the trackers agreed.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) group: GroupName,
+    pub(crate) addresses: Addresses,
+    pub(crate) source: SourceId,
+    pub(crate) parameters: Parameters,
+    /// Addresses of all storages by id; empty unless storages have ids.
+    pub(crate) ids: Vec<(StorageId, Addresses)>,
+}
+
+/// See the module.
+pub(crate) struct Store {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) gate: Gate,
+    pub(crate) places: Places,
+    pub(crate) log: Writer,
+    pub(crate) counters: Counters,
+    pub(crate) facts: Facts,
+    pub(crate) durability: Durability,
+    pub(crate) distribution: Distribution,
+    health: Mutex<Health>,
+    names: Mutex<RecentNames>,
+    // Held while a file changes, which takes disk time: the one lock that may see a wait.
+    changing: Vec<tokio::sync::Mutex<()>>,
+    /// The next store path in turn, or the one chosen by free space.
+    next_path: AtomicUsize,
+}
+
+/// The parts a store is made of.
+pub(crate) struct Parts {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) gate: Gate,
+    pub(crate) places: Places,
+    pub(crate) log: Writer,
+    pub(crate) counters: Counters,
+    pub(crate) facts: Facts,
+    pub(crate) durability: Durability,
+    pub(crate) distribution: Distribution,
+    pub(crate) read_only: Vec<bool>,
+}
+
+/// What a new name is made of besides chance.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NameParts {
+    pub(crate) path: StorePath,
+    pub(crate) dir: SubDir,
+    pub(crate) timestamp: u32,
+    pub(crate) size: u64,
+    pub(crate) crc32: u32,
+    pub(crate) appender: bool,
+    pub(crate) ext: ExtField,
+}
+
+impl Store {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let mut changing = Vec::new();
+        changing.resize_with(NAME_LOCKS, || tokio::sync::Mutex::new(()));
+        Self {
+            clock: parts.clock,
+            random: parts.random,
+            disk: parts.disk,
+            gate: parts.gate,
+            places: parts.places,
+            log: parts.log,
+            counters: parts.counters,
+            facts: parts.facts,
+            durability: parts.durability,
+            distribution: parts.distribution,
+            health: Mutex::new(Health::new(&parts.read_only)),
+            names: Mutex::new(RecentNames::default()),
+            changing,
+            next_path: AtomicUsize::new(0),
+        }
+    }
+
+    /// Seconds of the wall clock, as names and records carry them.
+    pub(crate) fn now(&self) -> u32 {
+        self.clock.now().secs32()
+    }
+
+    /// Where a file lies.
+    pub(crate) fn file(&self, name: &FileName) -> Option<(&Place, PathBuf)> {
+        let place = self.places.get(name.store_path())?;
+        Some((place, place.file(name)))
+    }
+
+    /// The store path for an upload of `size` bytes, given what the client wants
+    /// (storage.md 2.14 and 3.1); `None` when no path has room.
+    pub(crate) fn choose_path(&self, wanted: Option<StorePath>, size: u64) -> Option<StorePath> {
+        let writable = |path: StorePath| self.health().takes_uploads(path);
+        if let Some(path) = wanted
+            && writable(path)
+        {
+            // Room on a path that was asked for is judged by the caller, not replaced.
+            return self.has_room(path, size).then_some(path);
+        }
+        let count = usize::from(self.places.count());
+        let start = self.next_path.load(Ordering::Relaxed);
+        let turns = (0..count).filter_map(|step| u8::try_from((start + step) % count).ok());
+        let chosen = turns.map(StorePath).find(|p| writable(*p) && self.has_room(*p, size));
+        if self.facts.parameters.path_policy == PathPolicy::RoundRobin {
+            self.next_path.store((start + 1) % count.max(1), Ordering::Relaxed);
+        }
+        chosen
+    }
+
+    /// After a measurement: the path that uploads go to when free space decides.
+    pub(crate) fn space_was_measured(&self) {
+        if self.facts.parameters.path_policy == PathPolicy::MostFree {
+            let paths = (0..=u8::MAX).map(StorePath).zip(self.places.iter());
+            let writable = paths.filter(|(path, _)| self.health().takes_uploads(*path));
+            let most = writable.max_by_key(|(_, place)| place.space().free);
+            if let Some((path, _)) = most {
+                self.next_path.store(usize::from(path.0), Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Whether `size` bytes may still go to `path` (storage.md 3.1, check 8).
+    pub(crate) fn has_room(&self, path: StorePath, size: u64) -> bool {
+        let reserve = self.facts.parameters.reserve;
+        let paths = self.places.count();
+        self.places.get(path).is_some_and(|p| reserve.leaves_room(p.space(), size, paths))
+    }
+
+    /// The directory of the next file; `draft` is hashed when directories are.
+    pub(crate) fn next_dir(&self, path: StorePath, draft: &NameParts) -> SubDir {
+        let dirs = self.places.get(path).map_or(1, Place::dirs);
+        match (self.distribution, SubDirCount::new(dirs)) {
+            (Distribution::RoundRobin { files_per_dir }, _) => {
+                self.counters.next_dir(dirs, files_per_dir)
+            }
+            (Distribution::Hashed, Some(count)) => {
+                SubDir::hashed(&self.record(draft).encode(), count)
+            }
+            (Distribution::Hashed, None) => SubDir { high: 0, low: 0 },
+        }
+    }
+
+    /// A field of extension and random digits.
+    pub(crate) fn ext_field(&self, extension: &Extension) -> ExtField {
+        ExtField::new(extension, self.random.u32())
+    }
+
+    /// A name that was not given out recently; `None` when ten draws collide.
+    pub(crate) fn new_name(&self, parts: &NameParts) -> Option<FileName> {
+        let secs = self.clock.moment().0.as_secs();
+        (0..NAME_ATTEMPTS).find_map(|_| {
+            let (store_path, dir, ext) = (parts.path, parts.dir, parts.ext);
+            let record = self.record(parts);
+            let name = NewName { store_path, dir, record, slot: None, ext }.print();
+            let mut names = self.names.lock().expect("no code panics while holding this lock");
+            names.take(secs, name.as_str()).then_some(name)
+        })
+    }
+
+    /// A new record of a name, with fresh random bits.
+    pub(crate) fn record(&self, parts: &NameParts) -> proto::fileid::Record {
+        let random = self.random.u32();
+        let size = match parts.appender {
+            true => SizeField::appender(random),
+            false => SizeField::normal(parts.size, random),
+        };
+        let (source, timestamp) = (self.facts.source, parts.timestamp);
+        proto::fileid::Record { source, timestamp, size, crc32: parts.crc32 }
+    }
+
+    /// Marks a name as given out; false if it was already.
+    pub(crate) fn take_name(&self, name: &FileName) -> bool {
+        let secs = self.clock.moment().0.as_secs();
+        self.names.lock().expect("no code panics while holding this lock").take(secs, name.as_str())
+    }
+
+    /// Waits until nobody else changes this file.
+    pub(crate) async fn lock_name(&self, name: &FileName) -> tokio::sync::MutexGuard<'_, ()> {
+        let mut hasher = DefaultHasher::new();
+        name.hash(&mut hasher);
+        let index = usize::try_from(hasher.finish() % NAME_LOCKS as u64).unwrap_or(0);
+        self.changing.get(index).expect("there is a lock for every remainder").lock().await
+    }
+
+    /// Whether existing files of this path may be changed, and slaves added.
+    pub(crate) fn takes_changes(&self, path: StorePath) -> bool {
+        self.health().takes_changes(path)
+    }
+
+    /// Notes that a path or the log cannot be trusted any more.
+    pub(crate) fn retire(&self, path: StorePath, what: Retire) {
+        if self.health().retire(path, what) {
+            match what {
+                Retire::Log => log::error!("the binlog is lost: nothing is changed before a restart"),
+                _ => log::error!("store path {path} is read-only until a restart: a sync failed"),
+            }
+        }
+    }
+
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().expect("no code panics while holding this lock")
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("facts", &self.facts).finish_non_exhaustive()
+    }
+}
+
+/// A record of one of our own operations on `name`.
+pub(crate) fn own(at: u32, act: Act, name: &FileName) -> Record {
+    Record::new(at, Op::own(act), name.as_str().to_owned())
+}
