@@ -14,3 +14,9 @@ pub mod disk; // the only code that touches stored files
 pub mod binlog; // the record of every change
 
 pub mod state; // small files about ourselves
+
+mod parameters; // what the trackers prescribe
+
+mod store; // what all handlers share
+
+mod service; // one file per family of commands

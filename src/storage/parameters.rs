@@ -85,8 +85,9 @@ impl Parameters {
         let use_storage_id = ini.bool_or("use_storage_id", false);
         let names_by_id = ini.get("id_type_in_filename").is_some_and(|e| e.value == "id");
         let reserve = match ini.get("reserved_storage_space") {
-            Some(entry) => Reserve::parse(&entry.value)
-                .ok_or_else(|| entry.refuse("must be a size such as 10GB, or a part such as 20%"))?,
+            Some(entry) => Reserve::parse(&entry.value).ok_or_else(|| {
+                entry.refuse("must be a size such as 10GB, or a part such as 20%")
+            })?,
             None => Reserve::Megabytes(1024),
         };
         Ok(Self {

@@ -11,6 +11,7 @@ use std::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use net::ports::{Clock, Random};
@@ -69,6 +70,8 @@ pub(crate) struct Store {
     pub(crate) facts: Facts,
     pub(crate) durability: Durability,
     pub(crate) distribution: Distribution,
+    /// Longest silence of a peer that takes a download.
+    pub(crate) network_timeout: Duration,
     health: Mutex<Health>,
     names: Mutex<RecentNames>,
     // Held while a file changes, which takes disk time: the one lock that may see a wait.
@@ -89,6 +92,7 @@ pub(crate) struct Parts {
     pub(crate) facts: Facts,
     pub(crate) durability: Durability,
     pub(crate) distribution: Distribution,
+    pub(crate) network_timeout: Duration,
     pub(crate) read_only: Vec<bool>,
 }
 
@@ -119,6 +123,7 @@ impl Store {
             facts: parts.facts,
             durability: parts.durability,
             distribution: parts.distribution,
+            network_timeout: parts.network_timeout,
             health: Mutex::new(Health::new(&parts.read_only)),
             names: Mutex::new(RecentNames::default()),
             changing,
@@ -241,7 +246,9 @@ impl Store {
     pub(crate) fn retire(&self, path: StorePath, what: Retire) {
         if self.health().retire(path, what) {
             match what {
-                Retire::Log => log::error!("the binlog is lost: nothing is changed before a restart"),
+                Retire::Log => {
+                    log::error!("the binlog is lost: nothing is changed before a restart")
+                }
                 _ => log::error!("store path {path} is read-only until a restart: a sync failed"),
             }
         }

@@ -9,6 +9,8 @@ pub mod layout; // store paths, sub-directories, names, free space
 
 pub mod write; // temporary file -> durable file
 
+pub mod read; // ranges of stored files
+
 pub mod real; // each effect is one system call
 
 #[cfg(test)]

@@ -1,0 +1,349 @@
+//! `storage.conf`: as written -> as meant (storage.md 8).
+//!
+//! The written form is `proto::ini`; here the keys get their meaning. Keys that ask for
+//! something that is not there yet are reported, keys that nobody knows too; neither stops the
+//! start, because existing installations bring their files along.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail, ensure};
+use log::LevelFilter;
+use proto::{
+    ids::GroupName,
+    ini::{Ini, IniError},
+    tracker::{PATHS_MAX, TRACKERS_MAX},
+};
+
+use crate::{commit::Durability, store::Distribution};
+
+/// How deep `#include` lines may lead.
+const INCLUDE_DEPTH_MAX: usize = 8;
+/// Largest configuration file.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+const TRACKER_PORT: u16 = 22122;
+
+/// Every key of the reference and ours; others are reported as unknown.
+const KNOWN: &str = "disabled group_name bind_addr client_bind port address_family server_id \
+    connect_timeout network_timeout use_io_uring use_send_zc tcp_quick_ack heart_beat_interval \
+    stat_report_interval base_path max_connections buff_size min_buff_size max_buff_size \
+    accept_threads work_threads disk_rw_separated disk_reader_threads disk_writer_threads \
+    sync_min_threads sync_max_threads sync_wait_msec sync_interval sync_start_time sync_end_time \
+    write_mark_file_freq disk_recovery_threads store_path_count subdir_count_per_path \
+    tracker_server log_level run_by_group run_by_user allow_hosts file_distribute_path_mode \
+    file_distribute_rotate_count fsync_after_written_bytes sync_binlog_buff_interval \
+    sync_stat_file_interval thread_stack_size upload_priority if_alias_prefix \
+    check_file_duplicate file_signature_method key_namespace keep_alive group_count use_proxy \
+    proxy_addr proxy_port file_sync_skip_invalid_record use_connection_pool \
+    connection_pool_max_idle_time compress_binlog compress_binlog_time check_store_path_mark \
+    sync_log_buff_interval log_file_rotate_everyday log_file_rotate_time log_file_compress_old \
+    log_file_compress_days_before log_file_rotate_on_size log_file_keep_days \
+    log_file_delete_old_time http.domain_name http.server_port \
+    durability";
+
+/// Switches that ask for what is not there yet.
+const NOT_YET: [&str; 4] =
+    ["check_file_duplicate", "compress_binlog", "use_proxy", "log_file_compress_old"];
+
+/// One store path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StorePathConfig {
+    pub(crate) root: PathBuf,
+    pub(crate) read_only: bool,
+}
+
+/// The settings, as meant. Having one means they are usable.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// `None`: a tracker tells.
+    pub(crate) group: Option<GroupName>,
+    pub(crate) bind: Vec<IpAddr>,
+    /// The address that outgoing connections come from.
+    pub(crate) client_bind: Option<IpAddr>,
+    pub(crate) port: u16,
+    pub(crate) server_id: Option<String>,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) network_timeout: Duration,
+    pub(crate) heart_beat_interval: Duration,
+    pub(crate) stat_report_interval: Duration,
+    pub(crate) stat_file_interval: Duration,
+    pub(crate) base_path: PathBuf,
+    pub(crate) max_connections: usize,
+    /// Jobs that may wait for the disks at one time.
+    pub(crate) disk_jobs: usize,
+    /// 1 to 256.
+    pub(crate) store_paths: Vec<StorePathConfig>,
+    pub(crate) dirs_per_level: u16,
+    /// 1 to 16.
+    pub(crate) trackers: Vec<SocketAddr>,
+    pub(crate) allow_hosts: Vec<IpAddr>,
+    pub(crate) upload_priority: i64,
+    pub(crate) distribution: Distribution,
+    pub(crate) check_marks: bool,
+    pub(crate) durability: Durability,
+    pub(crate) log_level: LevelFilter,
+    /// What the operator should know; logged once the log is there.
+    pub(crate) remarks: Vec<String>,
+}
+
+/// Reads and checks the file.
+pub(crate) fn load(path: &Path) -> anyhow::Result<Config> {
+    let config = check(&read(path, 0)?)?;
+    for dir in config.store_paths.iter().map(|path| &path.root).chain([&config.base_path]) {
+        ensure!(dir.is_dir(), "{} is not an existing directory", dir.display());
+    }
+    Ok(config)
+}
+
+fn read(path: &Path, depth: usize) -> anyhow::Result<Ini> {
+    ensure!(depth <= INCLUDE_DEPTH_MAX, "files include each other more than {depth} deep");
+    let size = std::fs::metadata(path).context("open")?.len();
+    ensure!(size <= FILE_BYTES_MAX, "file of {size} bytes is not a configuration");
+    let text = std::fs::read_to_string(path).context("read")?;
+    let dir = path.parent().unwrap_or(Path::new("."));
+    Ini::parse(&text)?.include(|inner| {
+        let inner = dir.join(inner);
+        read(&inner, depth + 1).with_context(|| format!("include {}", inner.display()))
+    })
+}
+
+fn check(ini: &Ini) -> anyhow::Result<Config> {
+    ensure!(!ini.bool_or("disabled", false), "disabled = true: this storage is switched off");
+    let group = match ini.get("group_name") {
+        Some(entry) => Some(
+            GroupName::parse(&entry.value)
+                .ok_or_else(|| entry.refuse("must be 1 to 16 letters and digits"))?,
+        ),
+        None => None,
+    };
+    let base_path = PathBuf::from(&ini.require("base_path")?.value);
+    let bind = addresses(ini)?;
+    let secs = |key, default| ini.seconds_or(key, Duration::from_secs(default));
+    let threads = int(ini, "disk_reader_threads", 1, 0, 1024)?
+        + int(ini, "disk_writer_threads", 1, 0, 1024)?;
+    let store_paths = store_paths(ini, &base_path)?;
+    let rotate = int(ini, "file_distribute_rotate_count", 100, 1, i64::from(u32::MAX))?;
+    let files_per_dir = u32::try_from(rotate).unwrap_or(u32::MAX);
+    let client_bind = ini.bool_or("client_bind", true).then(|| bind.first().copied()).flatten();
+    Ok(Config {
+        group,
+        client_bind: client_bind.filter(|ip| !ip.is_unspecified()),
+        bind,
+        port: u16::try_from(int(ini, "port", 23000, 0, 65535)?)?,
+        server_id: ini.get("server_id").map(|entry| entry.value.clone()),
+        connect_timeout: secs("connect_timeout", 10)?,
+        network_timeout: secs("network_timeout", 60)?,
+        heart_beat_interval: secs("heart_beat_interval", 30)?,
+        stat_report_interval: secs("stat_report_interval", 300)?,
+        stat_file_interval: secs("sync_stat_file_interval", 60)?,
+        max_connections: usize::try_from(int(ini, "max_connections", 256, 1, 1 << 20)?)?,
+        // The reference's two threads per path are few for a disk that is synced: four times.
+        disk_jobs: usize::try_from(threads.max(1))?.saturating_mul(4 * store_paths.len()),
+        store_paths,
+        dirs_per_level: u16::try_from(int(ini, "subdir_count_per_path", 256, 1, 256)?)?,
+        trackers: trackers(ini)?,
+        allow_hosts: allow_hosts(ini)?,
+        upload_priority: ini.int_or("upload_priority", 10)?,
+        distribution: match ini.int_or("file_distribute_path_mode", 0)? {
+            0 => Distribution::RoundRobin { files_per_dir },
+            _ => Distribution::Hashed,
+        },
+        check_marks: ini.bool_or("check_store_path_mark", true),
+        durability: durability(ini)?,
+        log_level: log_level(ini)?,
+        remarks: remarks(ini),
+        base_path,
+    })
+}
+
+fn int(ini: &Ini, key: &str, default: i64, min: i64, max: i64) -> Result<i64, IniError> {
+    ini.get(key).map_or(Ok(default), |entry| entry.int_within(min, max, "is out of range"))
+}
+
+fn addresses(ini: &Ini) -> anyhow::Result<Vec<IpAddr>> {
+    let text = ini.get("bind_addr").map_or("", |entry| &entry.value);
+    let mut all = Vec::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        all.push(part.parse().with_context(|| format!("bind_addr = {text}: {part}"))?);
+    }
+    if all.is_empty() {
+        all.push(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    }
+    Ok(all)
+}
+
+fn store_paths(ini: &Ini, base_path: &Path) -> anyhow::Result<Vec<StorePathConfig>> {
+    let count = int(ini, "store_path_count", 1, 1, i64::from(PATHS_MAX))?;
+    let mut all: Vec<StorePathConfig> = Vec::new();
+    for index in 0..count {
+        let root = match ini.get(&format!("store_path{index}")) {
+            Some(entry) => PathBuf::from(&entry.value),
+            None if index == 0 => base_path.to_owned(),
+            None => bail!("store_path{index} is missing, store_path_count is {count}"),
+        };
+        if all.iter().any(|other| other.root == root) {
+            bail!("store_path{index} = {}: is used twice", root.display());
+        }
+        let read_only = ini.bool_or(&format!("store_path{index}_readonly"), false);
+        all.push(StorePathConfig { root, read_only });
+    }
+    Ok(all)
+}
+
+fn trackers(ini: &Ini) -> anyhow::Result<Vec<SocketAddr>> {
+    let mut all: Vec<SocketAddr> = Vec::new();
+    for entry in ini.all("tracker_server") {
+        // Of two addresses of one tracker, the first is the inner one.
+        let first = entry.value.split(',').next().unwrap_or("").trim_start_matches('[');
+        let both = entry.value.contains(',');
+        let port = entry.value.rsplit_once(':').filter(|_| both).map(|(_, port)| port);
+        let text = match port {
+            Some(port) => format!("{first}:{port}"),
+            None if both || !entry.value.contains(':') => format!("{first}:{TRACKER_PORT}"),
+            None => entry.value.clone(),
+        };
+        let mut found = text
+            .to_socket_addrs()
+            .with_context(|| format!("{}: tracker_server = {}", entry.place, entry.value))?;
+        let found = found.next().ok_or_else(|| entry.refuse("names no address"))?;
+        if !all.contains(&found) {
+            all.push(found);
+        }
+    }
+    ensure!(!all.is_empty(), "tracker_server is missing");
+    ensure!(all.len() <= TRACKERS_MAX, "more than {TRACKERS_MAX} tracker_server lines");
+    Ok(all)
+}
+
+/// Plain addresses and names; patterns of several hosts are not there yet and refused, because
+/// a misread list would let strangers in or lock friends out.
+fn allow_hosts(ini: &Ini) -> anyhow::Result<Vec<IpAddr>> {
+    let mut all = Vec::new();
+    for entry in ini.all("allow_hosts") {
+        if entry.value == "*" {
+            return Ok(Vec::new());
+        }
+        if let Ok(ip) = entry.value.parse() {
+            all.push(ip);
+            continue;
+        }
+        let found = (entry.value.as_str(), 0)
+            .to_socket_addrs()
+            .map_err(|_| entry.refuse("must be *, an address or a known host name"))?;
+        all.extend(found.map(|at| at.ip()));
+    }
+    Ok(all)
+}
+
+fn durability(ini: &Ini) -> Result<Durability, IniError> {
+    match ini.get("durability") {
+        None => Ok(Durability::Full),
+        Some(entry) => match entry.value.as_str() {
+            "full" => Ok(Durability::Full),
+            "os" => Ok(Durability::Os),
+            _ => Err(entry.refuse("must be full or os")),
+        },
+    }
+}
+
+fn log_level(ini: &Ini) -> Result<LevelFilter, IniError> {
+    match ini.get("log_level") {
+        None => Ok(LevelFilter::Info),
+        Some(entry) => net::program::level_of(&entry.value)
+            .ok_or_else(|| entry.refuse("must be emerg, alert, crit, error, warn, … debug")),
+    }
+}
+
+fn remarks(ini: &Ini) -> Vec<String> {
+    let is_known = |key: &str| {
+        let numbered = key.strip_prefix("store_path").or(key.strip_prefix("group"));
+        KNOWN.split_whitespace().any(|known| known == key)
+            || numbered.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    let unknown = ini.unknown(is_known);
+    let mut all: Vec<String> =
+        unknown.map(|e| format!("{}: unknown key {} is ignored", e.place, e.key)).collect();
+    let asked = NOT_YET.iter().filter_map(|key| ini.get(key)).filter(|entry| entry.bool());
+    let access_log = ini.get_in("access-log", "enabled").filter(|entry| entry.bool());
+    for entry in asked.chain(access_log) {
+        all.push(format!("{}: {} is not supported yet", entry.place, entry.key));
+    }
+    for key in ["run_by_user", "run_by_group"] {
+        if let Some(entry) = ini.get(key).filter(|entry| !entry.value.is_empty()) {
+            all.push(format!("{}: {key} is not supported, start as that user", entry.place));
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> anyhow::Result<Config> {
+        check(&Ini::parse(text)?)
+    }
+
+    const LEAST: &str = "base_path = /base\ntracker_server = 10.0.0.1:22122\n";
+
+    #[test]
+    fn a_short_file_means_the_defaults() {
+        let config = parse(LEAST).unwrap();
+        assert_eq!((config.port, config.dirs_per_level), (23000, 256));
+        assert_eq!(config.store_paths[0].root, Path::new("/base"));
+        assert_eq!(config.trackers, ["10.0.0.1:22122".parse().unwrap()]);
+        assert_eq!(config.durability, Durability::Full);
+        assert_eq!(config.distribution, Distribution::RoundRobin { files_per_dir: 100 });
+        assert!(config.remarks.is_empty() && config.group.is_none());
+    }
+
+    #[test]
+    fn bad_values_are_refused_with_their_line() {
+        for (line, part) in [
+            ("port = 70000", "line 3: port = 70000"),
+            ("group_name = a-b", "group_name = a-b"),
+            ("subdir_count_per_path = 0", "subdir_count_per_path"),
+            ("store_path_count = 2\nstore_path1 = /base", "used twice"),
+            ("store_path_count = 2", "store_path1 is missing"),
+            ("durability = perhaps", "must be full or os"),
+            ("disabled = yes", "switched off"),
+            ("allow_hosts = 10.0.1.[1-15]", "must be *, an address"),
+        ] {
+            let error = parse(&format!("{LEAST}{line}\n")).unwrap_err().to_string();
+            assert!(error.contains(part), "{line}: {error}");
+        }
+        assert!(parse("base_path = /base").is_err());
+        assert!(parse("tracker_server = 10.0.0.1:1").is_err());
+    }
+
+    #[test]
+    fn what_is_not_there_yet_is_reported() {
+        let text = format!(
+            "{LEAST}check_file_duplicate = 1\nfrobnicate = 1\nuse_io_uring = on\n\
+             store_path0_readonly = yes\n[access-log]\nenabled = true\n"
+        );
+        let config = parse(&text).unwrap();
+        assert!(config.store_paths[0].read_only);
+        let all = config.remarks.join("\n");
+        for part in ["unknown key frobnicate", "check_file_duplicate is not", "enabled is not"] {
+            assert!(all.contains(part), "{part} in {all}");
+        }
+        assert_eq!(config.remarks.len(), 3);
+    }
+
+    #[test]
+    fn trackers_are_read_in_all_their_forms() {
+        for (text, at) in [
+            ("10.0.0.1:22000", "10.0.0.1:22000"),
+            ("10.0.0.1", "10.0.0.1:22122"),
+            ("10.0.0.1,122.1.2.3:22000", "10.0.0.1:22000"),
+            ("[2001:db8::1]:22000", "[2001:db8::1]:22000"),
+        ] {
+            let config = parse(&format!("base_path = /b\ntracker_server = {text}\n")).unwrap();
+            assert_eq!(config.trackers, [at.parse().unwrap()], "{text}");
+        }
+    }
+}

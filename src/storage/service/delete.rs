@@ -1,0 +1,102 @@
+//! Delete, 12 (storage.md 3.7): the file, then its metadata.
+//!
+//! Slaves of the file stay. A file that is not there is an error, also when the metadata is.
+
+use std::{io, sync::Arc};
+
+use proto::{binlog::Act, fileid::FileName, storage::delete};
+
+use super::{
+    change::{Changed, fault_of, give_up, record},
+    error::ServiceError,
+};
+use crate::{
+    commit::{Change, Commit, Step},
+    disk::{port::Kind, write::WriteError},
+    store::{Store, own},
+};
+
+pub(super) async fn run(store: &Arc<Store>, body: &[u8]) -> Result<Changed, ServiceError> {
+    let request = delete::FileName::decode(body)?;
+    if request.group != store.facts.group {
+        return Err(ServiceError::Invalid("another group"));
+    }
+    let name = FileName::parse(request.name, store.places.count())?;
+    let path = name.store_path();
+    if !store.takes_changes(path) {
+        return Err(ServiceError::ReadOnly);
+    }
+    let _alone = store.lock_name(&name).await;
+    let mut commit = Commit::new(Change::Remove, store.durability);
+    let shared = Arc::clone(store);
+    let job_name = name.clone();
+    let job = move || {
+        let outcome = remove(&shared, &mut commit, &job_name);
+        (commit, outcome)
+    };
+    let (commit, outcome) = store.gate.run(job).await;
+    let metadata = match outcome {
+        Ok(metadata) => metadata,
+        Err(error) => {
+            if let ServiceError::Write(cause) = &error {
+                give_up(store, path, commit, fault_of(cause));
+                store.counters.count(|s| &mut s.delete, false);
+            }
+            return Err(error);
+        }
+    };
+    let now = store.now();
+    let records: Vec<_> = [Some(&name), metadata.as_ref()]
+        .into_iter()
+        .flatten()
+        .map(|name| own(now, Act::Delete, name))
+        .collect();
+    // A delete that is not recorded cannot be taken back: the client repeats it.
+    let outcome = record(store, path, commit, &records, |_| ()).await;
+    store.counters.count(|s| &mut s.delete, outcome.is_ok());
+    store.counters.source_updated(i64::from(now));
+    Ok(Changed::new(outcome?, Vec::new()))
+}
+
+/// Performs the steps up to the log; returns the metadata file's name if there was one. Blocks.
+fn remove(
+    store: &Store,
+    commit: &mut Commit,
+    name: &FileName,
+) -> Result<Option<FileName>, ServiceError> {
+    let (place, file) = store.file(name).ok_or(ServiceError::Invalid("no such store path"))?;
+    let found = |outcome: io::Result<()>| match outcome {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        other => other.map(|()| true).map_err(WriteError::disk("remove the file")),
+    };
+    let mut metadata = None;
+    while let Some(step) = commit.step() {
+        match step {
+            Step::Name => {
+                match store.disk.stat(&file).map(|stat| stat.kind) {
+                    Ok(Kind::File | Kind::Link) => {}
+                    Ok(_) => return Err(ServiceError::Invalid("not a file")),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        return Err(ServiceError::NotFound("file"));
+                    }
+                    Err(error) => return Err(ServiceError::Read(error)),
+                }
+                if !found(store.disk.remove(&file))? {
+                    return Err(ServiceError::NotFound("file"));
+                }
+                if let Some(other) = name.metadata()
+                    && found(store.disk.remove(&place.file(&other)))?
+                {
+                    metadata = Some(other);
+                }
+            }
+            Step::SyncDir => {
+                let synced = store.disk.sync_dir(&place.dir(name.dir()));
+                synced.map_err(WriteError::sync("the directory"))?;
+            }
+            Step::Write | Step::SyncData | Step::Log => break,
+        }
+        commit.done();
+    }
+    Ok(metadata)
+}

@@ -1,0 +1,179 @@
+//! Set and get metadata: 13 and 15 (storage.md 3.9, 3.10).
+//!
+//! Metadata of `<name>` is the file `<name>-m` beside it, replaced as a whole and never written
+//! in place. What is stored is exactly the packed, sorted list.
+
+use std::{io, path::Path, sync::Arc};
+
+use proto::{
+    binlog::{Act, Record},
+    fileid::FileName,
+    metadata::Metadata,
+    storage::{
+        delete,
+        metadata::{SetMetadata, SetMode},
+    },
+};
+
+use super::{
+    BODY_BYTES_MAX,
+    change::{Changed, fault_of, give_up, record},
+    error::ServiceError,
+};
+use crate::{
+    commit::{Change, Commit, Durability, Step, nothing_to_do},
+    disk::{
+        layout::Place,
+        port::Kind,
+        write::{Staged, WriteError, read_whole},
+    },
+    store::{Store, own},
+};
+
+/// Largest metadata file that is read: what one request can set, and the same once more for
+/// what merges have added.
+const FILE_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
+
+/// Command 13.
+pub(super) async fn set(store: &Arc<Store>, body: &[u8]) -> Result<Changed, ServiceError> {
+    let request = SetMetadata::decode(body)?;
+    if request.group != store.facts.group {
+        return Err(ServiceError::Invalid("another group"));
+    }
+    let name = FileName::parse(request.name, store.places.count())?;
+    let metadata_name = name.metadata().ok_or(ServiceError::Invalid("name is too long"))?;
+    let path = name.store_path();
+    if !store.takes_changes(path) {
+        return Err(ServiceError::ReadOnly);
+    }
+    let (mode, pairs) = (request.mode, Metadata::parse(request.pairs));
+    let _alone = store.lock_name(&name).await;
+    let shared = Arc::clone(store);
+    let job = move || change(&shared, &name, &metadata_name, mode, pairs);
+    let outcome = match store.gate.run(job).await {
+        Ok(None) => Ok(nothing_to_do()),
+        Ok(Some((commit, line))) => record(store, path, commit, &[line], |_| ()).await,
+        Err((commit, error)) => {
+            if let (Some(commit), ServiceError::Write(cause)) = (commit, &error) {
+                give_up(store, path, commit, fault_of(cause));
+            }
+            Err(error)
+        }
+    };
+    store.counters.count(|s| &mut s.set_metadata, outcome.is_ok());
+    store.counters.source_updated(i64::from(store.now()));
+    Ok(Changed::new(outcome?, Vec::new()))
+}
+
+/// Command 15: the raw bytes of the metadata file.
+pub(super) async fn get(store: &Arc<Store>, body: &[u8]) -> Result<Vec<u8>, ServiceError> {
+    let request = delete::FileName::decode(body)?;
+    if request.group != store.facts.group {
+        return Err(ServiceError::Invalid("another group"));
+    }
+    let name = FileName::parse(request.name, store.places.count())?;
+    let metadata_name = name.metadata().ok_or(ServiceError::NotFound("metadata"))?;
+    let shared = Arc::clone(store);
+    let job = move || {
+        let (place, file) = store_file(&shared, &name)?;
+        exists(&shared, &file, "file")?;
+        let file = place.file(&metadata_name);
+        if exists(&shared, &file, "metadata")? != Kind::File {
+            return Err(ServiceError::NotRegular);
+        }
+        let content = read_whole(&*shared.disk, &file, FILE_BYTES_MAX);
+        content.map_err(ServiceError::Read)?.ok_or(ServiceError::NotFound("metadata"))
+    };
+    let outcome = store.gate.run(job).await;
+    store.counters.count(|s| &mut s.get_metadata, outcome.is_ok());
+    outcome
+}
+
+fn store_file<'a>(
+    store: &'a Store,
+    name: &FileName,
+) -> Result<(&'a Place, std::path::PathBuf), ServiceError> {
+    store.file(name).ok_or(ServiceError::Invalid("no such store path"))
+}
+
+/// What `file` leads to, which must be there.
+fn exists(store: &Store, file: &Path, what: &'static str) -> Result<Kind, ServiceError> {
+    match store.disk.stat_target(file) {
+        Ok(stat) => Ok(stat.kind),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(ServiceError::NotFound(what)),
+        Err(error) => Err(ServiceError::Read(error)),
+    }
+}
+
+type Outcome = Result<Option<(Commit, Record)>, (Option<Commit>, ServiceError)>;
+
+/// Decides what has to change (the table of storage.md 3.9) and does it up to the log. Blocks.
+fn change(
+    store: &Store,
+    name: &FileName,
+    metadata_name: &FileName,
+    mode: SetMode,
+    pairs: Metadata,
+) -> Outcome {
+    let (place, file) = store_file(store, name).map_err(|error| (None, error))?;
+    exists(store, &file, "file").map_err(|error| (None, error))?;
+    let target = place.file(metadata_name);
+    let old = read_whole(&*store.disk, &target, FILE_BYTES_MAX);
+    let old = old.map_err(|error| (None, ServiceError::Read(error)))?;
+    let existed = old.is_some();
+    let list = match (mode, old) {
+        (SetMode::Merge, _) if pairs.is_empty() => return Ok(None),
+        (SetMode::Merge, Some(old)) => Metadata::parse_file(&old).merge(pairs),
+        (SetMode::Merge, None) | (SetMode::Overwrite, _) => pairs,
+    };
+    let act = match (list.is_empty(), existed) {
+        (true, false) => return Ok(None),
+        (true, true) => Act::Delete,
+        (false, true) => Act::Update,
+        (false, false) => Act::Create,
+    };
+    let kind = if act == Act::Delete { Change::Remove } else { Change::Replace };
+    let mut commit = Commit::new(kind, store.durability);
+    let content = (act != Act::Delete).then(|| list.print());
+    match perform(store, &mut commit, place, metadata_name, content.as_deref()) {
+        Ok(()) => Ok(Some((commit, own(store.now(), act, metadata_name)))),
+        Err(error) => Err((Some(commit), error.into())),
+    }
+}
+
+/// The steps up to the log: write `content`, or remove the file if there is none. Blocks.
+fn perform(
+    store: &Store,
+    commit: &mut Commit,
+    place: &Place,
+    name: &FileName,
+    content: Option<&[u8]>,
+) -> Result<(), WriteError> {
+    let target = place.file(name);
+    let mut staged = match content {
+        Some(content) => {
+            let disk = Arc::clone(&store.disk);
+            let len = content.len() as u64;
+            let synced = store.durability == Durability::Full;
+            Some(Staged::create(disk, place.temporary(), len, synced)?)
+        }
+        None => None,
+    };
+    while let Some(step) = commit.step() {
+        match (step, &mut staged) {
+            (Step::Write, Some(staged)) => staged.write(content.unwrap_or_default())?,
+            (Step::SyncData, Some(staged)) => staged.sync()?,
+            (Step::Name, Some(staged)) => staged.replace(&target)?,
+            (Step::Name, None) => {
+                store.disk.remove(&target).map_err(WriteError::disk("remove metadata"))?;
+            }
+            (Step::SyncDir, _) => {
+                let synced = store.disk.sync_dir(&place.dir(name.dir()));
+                synced.map_err(WriteError::sync("the directory"))?;
+            }
+            (Step::Log | Step::Write | Step::SyncData, _) => break,
+        }
+        commit.done();
+    }
+    Ok(())
+}

@@ -1,0 +1,170 @@
+//! Header -> handler: one match over the commands of a storage.
+//!
+//! Called by `net::serve` for each connection. A handler decodes, acts and says what to answer;
+//! here the answer is written, what follows an error is dealt with, and the connection goes on
+//! or ends (storage.md 1.4).
+
+mod change; // what all changing commands end with
+
+mod content; // the content behind a request
+
+mod delete;
+mod download;
+mod error;
+mod info;
+mod metadata;
+mod upload;
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use net::{
+    conn::{CHUNK_BYTES_MAX, Conn, ConnError},
+    shutdown::Stop,
+};
+use proto::{command::Command, header::Header, status::Status};
+
+use self::{change::Changed, content::Content, error::ServiceError};
+use crate::store::Store;
+
+/// Largest body of a request without content; that of the reference's smallest buffer.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+const _: () = assert!(BODY_BYTES_MAX <= CHUNK_BYTES_MAX);
+/// Unread content up to this size is read and dropped after an error, so that the client gets
+/// to read the answer; with more to come the connection is closed instead.
+const DISCARD_BYTES_MAX: u64 = 16 << 20;
+/// And for at most this long.
+const DISCARD_TIME: Duration = Duration::from_secs(5);
+
+/// What is sent back.
+#[derive(Debug)]
+enum Answer {
+    /// To a changing command.
+    Changed(Changed),
+    /// To a reading command: a body that fits into memory.
+    Found(Vec<u8>),
+    /// The handler has streamed its answer itself.
+    Sent,
+}
+
+/// Serves one connection until it ends.
+pub(crate) async fn connection(store: Arc<Store>, mut conn: Conn, mut stop: Stop) {
+    loop {
+        let ended = match conn.next_request(&mut stop).await {
+            Ok(Some(header)) => request(&store, &mut conn, header).await,
+            Ok(None) => return,
+            Err(error) => Err(error),
+        };
+        match ended {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) if error.is_ordinary() => return,
+            Err(error) => {
+                log::debug!("{}: {error}", conn.peer());
+                return;
+            }
+        }
+    }
+}
+
+/// Handles one request; false if the connection ends here in good order.
+async fn request(store: &Arc<Store>, conn: &mut Conn, header: Header) -> Result<bool, ConnError> {
+    let mut content = Content::new(conn, header.body_len);
+    let outcome = handle(store, header, &mut content).await;
+    let unread = content.left();
+    match outcome {
+        Ok(Answer::Changed(changed)) => conn.answer(changed.body()).await?,
+        Ok(Answer::Found(body)) => conn.answer(&body).await?,
+        Ok(Answer::Sent) => {}
+        Err(ServiceError::Conn(error)) => return Err(error),
+        Err(error) => return refuse(conn, header, &error, unread).await,
+    }
+    // A handler that succeeds has read its request; what is left is nobody's.
+    Ok(unread == 0)
+}
+
+/// Answers with the status of `error`; false if the connection has to end.
+async fn refuse(
+    conn: &mut Conn,
+    header: Header,
+    error: &ServiceError,
+    unread: u64,
+) -> Result<bool, ConnError> {
+    let status = error.status().unwrap_or(Status::EIO);
+    let peer = conn.peer();
+    if error.is_ours() {
+        log::error!("command {} of {peer}: {}", header.cmd, chain(error));
+    } else {
+        log::debug!("command {} of {peer}: {}", header.cmd, chain(error));
+    }
+    conn.refuse(status).await?;
+    let drained = unread == 0
+        || (unread <= DISCARD_BYTES_MAX
+            && matches!(
+                tokio::time::timeout(DISCARD_TIME, conn.discard(unread)).await,
+                Ok(Ok(()))
+            ));
+    // The reference closes after EINVAL, and clients rely on neither (storage.md 1.4).
+    Ok(drained && status != Status::EINVAL)
+}
+
+/// An error and what caused it, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
+async fn handle(
+    store: &Arc<Store>,
+    header: Header,
+    content: &mut Content<'_>,
+) -> Result<Answer, ServiceError> {
+    let unknown = ServiceError::Invalid("unknown command");
+    let command = Command::try_from(header.cmd).map_err(|_| unknown)?;
+    match command {
+        Command::UploadFile => upload::file(store, content, false).await.map(Answer::Changed),
+        Command::UploadAppenderFile => {
+            upload::file(store, content, true).await.map(Answer::Changed)
+        }
+        Command::UploadSlaveFile => upload::slave(store, content).await.map(Answer::Changed),
+        Command::DownloadFile => {
+            let body = content.body(BODY_BYTES_MAX).await?;
+            download::run(store, content.conn(), &body).await
+        }
+        Command::DeleteFile => {
+            let body = content.body(BODY_BYTES_MAX).await?;
+            delete::run(store, &body).await.map(Answer::Changed)
+        }
+        Command::SetMetadata => {
+            let body = content.body(BODY_BYTES_MAX).await?;
+            metadata::set(store, &body).await.map(Answer::Changed)
+        }
+        Command::GetMetadata => {
+            let body = content.body(BODY_BYTES_MAX).await?;
+            metadata::get(store, &body).await.map(Answer::Found)
+        }
+        Command::QueryFileInfo => {
+            let peer = content.conn().peer().ip();
+            let body = content.body(BODY_BYTES_MAX).await?;
+            info::run(store, header.status, peer, &body).await.map(Answer::Found)
+        }
+        Command::ActiveTest if header.body_len == 0 => Ok(Answer::Found(Vec::new())),
+        Command::ActiveTest => Err(ServiceError::Invalid("an active test has no body")),
+        // Replication, trunk files, links and changes of appenders are not there yet.
+        _ => Err(ServiceError::Invalid("unknown command")),
+    }
+}
+
+/// The fixed part at the start of a body, refused as malformed when the body is shorter.
+async fn head(content: &mut Content<'_>, len: usize) -> Result<Bytes, ServiceError> {
+    if content.left() < len as u64 {
+        return Err(ServiceError::Invalid("request is too short"));
+    }
+    content.part(len).await
+}

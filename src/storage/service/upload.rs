@@ -1,0 +1,283 @@
+//! Uploads: 11, 23 and 21 (storage.md 3.1, 3.2).
+//!
+//! The content is streamed into a temporary file, with one piece being written while the next
+//! one arrives; then the file gets its name. An upload that ends early for whatever reason
+//! leaves nothing behind: the temporary file is removed by its guard.
+
+use std::{path::PathBuf, sync::Arc};
+
+use bytes::Bytes;
+use proto::{
+    binlog::{Act, Record},
+    fileid::FileName,
+    ids::StorePath,
+    storage::upload::{Stored, Upload, UploadSlave},
+};
+
+use super::{
+    change::{Changed, fault_of, give_up, record},
+    content::Content,
+    error::ServiceError,
+    head,
+};
+use crate::{
+    commit::{Change, Commit, Durability, Fault, Step, Undo},
+    disk::write::{Staged, WriteError},
+    store::{NameParts, Store, own},
+};
+
+/// Content up to this size is collected first and written in one job.
+const SMALL_BYTES_MAX: u64 = 64 * 1024;
+const _: () = assert!(SMALL_BYTES_MAX <= net::conn::CHUNK_BYTES_MAX as u64);
+/// How often a name is tried that the disk says is taken.
+const PLACE_ATTEMPTS: usize = 10;
+
+/// What the name of an uploaded file depends on.
+enum Naming {
+    /// Generated from what was received.
+    Own(NameParts),
+    /// A slave's name, known beforehand.
+    Given(FileName),
+}
+
+/// Commands 11 and 23.
+pub(super) async fn file(
+    store: &Arc<Store>,
+    content: &mut Content<'_>,
+    appender: bool,
+) -> Result<Changed, ServiceError> {
+    let body_len = content.left();
+    let upload = Upload::decode(&head(content, Upload::HEAD_LEN).await?, body_len)?;
+    if upload.store_path.is_some_and(|path| store.places.get(path).is_none()) {
+        return Err(ServiceError::Invalid("no such store path"));
+    }
+    let path = store.choose_path(upload.store_path, upload.size).ok_or(ServiceError::NoSpace)?;
+    let mut parts = NameParts {
+        path,
+        dir: proto::fileid::SubDir { high: 0, low: 0 },
+        timestamp: store.now(),
+        size: upload.size,
+        crc32: 0,
+        appender,
+        ext: store.ext_field(&upload.extension),
+    };
+    parts.dir = store.next_dir(path, &parts);
+    let outcome = store_content(store, content, path, Naming::Own(parts)).await;
+    count(store, upload.size, outcome.is_ok());
+    outcome
+}
+
+/// Command 21.
+pub(super) async fn slave(
+    store: &Arc<Store>,
+    content: &mut Content<'_>,
+) -> Result<Changed, ServiceError> {
+    let body_len = content.left();
+    let fixed = head(content, UploadSlave::FIXED_LEN).await?;
+    let head_len = UploadSlave::head_len(&fixed)?;
+    let rest = head(content, head_len.saturating_sub(fixed.len())).await?;
+    let bytes = [fixed, rest].concat();
+    let slave = UploadSlave::decode(&bytes, body_len)?;
+    let master = FileName::parse(slave.master, store.places.count())?;
+    let path = master.store_path();
+    if !store.takes_changes(path) {
+        return Err(ServiceError::ReadOnly);
+    }
+    if !store.has_room(path, slave.size) {
+        return Err(ServiceError::NoSpace);
+    }
+    let name = master.slave(&slave.prefix, &slave.extension)?;
+    let exists = |name: FileName| {
+        let store = Arc::clone(store);
+        async move {
+            let file = store.file(&name).map(|(_, file)| file);
+            let disk = Arc::clone(&store.disk);
+            store.gate.run(move || file.is_some_and(|file| disk.stat_target(&file).is_ok())).await
+        }
+    };
+    if !exists(master).await {
+        return Err(ServiceError::NotFound("master"));
+    }
+    if exists(name.clone()).await {
+        return Err(ServiceError::Exists);
+    }
+    let outcome = store_content(store, content, path, Naming::Given(name)).await;
+    count(store, slave.size, outcome.is_ok());
+    outcome
+}
+
+fn count(store: &Store, size: u64, success: bool) {
+    store.counters.count(|s| &mut s.upload, success);
+    store.counters.add(|s| &mut s.upload_bytes, size, success);
+    if success {
+        store.counters.source_updated(i64::from(store.now()));
+    }
+}
+
+/// Receives the content, makes it durable, answers with its name.
+async fn store_content(
+    store: &Arc<Store>,
+    content: &mut Content<'_>,
+    path: StorePath,
+    naming: Naming,
+) -> Result<Changed, ServiceError> {
+    let mut commit = Commit::new(Change::Create, store.durability);
+    let (staged, last) = match receive(store, content, path).await {
+        Ok(received) => received,
+        Err(error) => {
+            let fault = match &error {
+                ServiceError::Write(error) => fault_of(error),
+                _ => Fault::Gone,
+            };
+            // The temporary file is gone already: its guard went with the error.
+            give_up(store, path, commit, fault);
+            return Err(error);
+        }
+    };
+    let shared = Arc::clone(store);
+    let job = move || {
+        let outcome = finish(&shared, &mut commit, staged, &last, naming);
+        (commit, outcome)
+    };
+    let (commit, outcome) = store.gate.run(job).await;
+    let placed = match outcome {
+        Ok(placed) => placed,
+        Err(failed) => {
+            let undo = give_up(store, path, commit, fault_of_service(&failed.error));
+            let shared = Arc::clone(store);
+            let file = failed.placed;
+            store.gate.run(move || take_back(&shared, file, undo)).await;
+            return Err(failed.error);
+        }
+    };
+    let Placed { name, file, record: line } = placed;
+    let shared = Arc::clone(store);
+    let undo = move |undo| take_back(&shared, Some(file), undo);
+    let durable = record(store, path, commit, &[line], undo).await?;
+    let mut body = Vec::new();
+    Stored { group: store.facts.group, name: name.as_str().to_owned() }.encode(&mut body);
+    Ok(Changed::new(durable, body))
+}
+
+/// Streams the content into a temporary file. The last piece is not written yet: it shares the
+/// job that finishes the file, so that a small upload is one job.
+async fn receive(
+    store: &Arc<Store>,
+    content: &mut Content<'_>,
+    path: StorePath,
+) -> Result<(Staged, Bytes), ServiceError> {
+    let size = content.left();
+    let place = store.places.get(path).ok_or(ServiceError::Invalid("no such store path"))?;
+    let temporary = place.temporary();
+    let disk = Arc::clone(&store.disk);
+    let synced = store.durability == Durability::Full;
+    let create = move || Staged::create(disk, temporary, size, synced);
+    if size <= SMALL_BYTES_MAX {
+        let whole = content.part(usize::try_from(size).unwrap_or(0)).await?;
+        return Ok((store.gate.run(create).await?, whole));
+    }
+    let mut chunk = content.chunk().await?;
+    let mut staged = store.gate.run(create).await?;
+    while content.left() != 0 {
+        let write = store.gate.run(move || staged.write(&chunk).map(|()| staged));
+        // The next piece arrives while this one is written.
+        let (written, next) = tokio::join!(write, content.chunk());
+        (staged, chunk) = (written?, next?);
+    }
+    Ok((staged, chunk))
+}
+
+/// A file that has its name.
+struct Placed {
+    name: FileName,
+    file: PathBuf,
+    record: Record,
+}
+
+/// A file that did not get that far, and where it is if it is visible.
+struct Failed {
+    error: ServiceError,
+    placed: Option<PathBuf>,
+}
+
+/// Performs the steps of `commit` up to the log. Blocks.
+fn finish(
+    store: &Store,
+    commit: &mut Commit,
+    mut staged: Staged,
+    last: &[u8],
+    naming: Naming,
+) -> Result<Placed, Failed> {
+    let mut naming = Some(naming);
+    let mut placed: Option<Placed> = None;
+    loop {
+        let outcome = match commit.step() {
+            Some(Step::Write) => staged.write(last).map_err(ServiceError::from),
+            Some(Step::SyncData) => staged.sync().map_err(ServiceError::from),
+            Some(Step::Name) => match naming.take() {
+                Some(naming) => place(store, &mut staged, naming).map(|new| placed = Some(new)),
+                None => Ok(()),
+            },
+            Some(Step::SyncDir) => {
+                let dir = placed.as_ref().and_then(|placed| placed.file.parent());
+                let synced = dir.map_or(Ok(()), |dir| store.disk.sync_dir(dir));
+                synced.map_err(|e| WriteError::sync("the directory")(e).into())
+            }
+            Some(Step::Log) | None => {
+                let nameless = ServiceError::Invalid("the file has no name");
+                return placed.ok_or(Failed { error: nameless, placed: None });
+            }
+        };
+        if let Err(error) = outcome {
+            return Err(Failed { error, placed: placed.map(|placed| placed.file) });
+        }
+        commit.done();
+    }
+}
+
+/// Gives the file its name; the disk has the last word on whether the name is free.
+fn place(store: &Store, staged: &mut Staged, naming: Naming) -> Result<Placed, ServiceError> {
+    let stat = staged.stat()?;
+    let mtime = u32::try_from(stat.mtime).unwrap_or(0);
+    for _ in 0..PLACE_ATTEMPTS {
+        let name = match &naming {
+            Naming::Given(name) => name.clone(),
+            Naming::Own(parts) => {
+                let crc32 = staged.crc32();
+                let parts = NameParts { timestamp: mtime, crc32, size: stat.len, ..*parts };
+                store.new_name(&parts).ok_or(ServiceError::Exists)?
+            }
+        };
+        let (place, file) = store.file(&name).ok_or(ServiceError::Invalid("no such store path"))?;
+        place.ensure_dir(name.dir()).map_err(WriteError::disk("make a directory"))?;
+        let taken = |error: &WriteError| error.io().kind() == std::io::ErrorKind::AlreadyExists;
+        match staged.place(&file) {
+            Ok(()) => {
+                let record = own(mtime, Act::Create, &name);
+                return Ok(Placed { name, file, record });
+            }
+            Err(error) if !taken(&error) => return Err(error.into()),
+            // The clock was set back: draw again.
+            Err(_) if matches!(naming, Naming::Own(_)) => {}
+            Err(_) => return Err(ServiceError::Exists),
+        }
+    }
+    Err(ServiceError::Exists)
+}
+
+fn fault_of_service(error: &ServiceError) -> Fault {
+    match error {
+        ServiceError::Write(error) => fault_of(error),
+        _ => Fault::Disk,
+    }
+}
+
+/// Removes a name that was made but may not be answered. Blocks.
+fn take_back(store: &Store, file: Option<PathBuf>, undo: Undo) {
+    if undo == Undo::RemoveName
+        && let Some(file) = file
+        && let Err(error) = store.disk.remove(&file)
+    {
+        log::error!("remove {} after a failed upload: {error}", file.display());
+    }
+}

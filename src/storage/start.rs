@@ -1,0 +1,165 @@
+//! Start-up: opens what lies on the disks and checks that it is ours (storage.md 5 and 6.1).
+//!
+//! Called once by `run`, before the port is open. Everything here may block. Never talks to
+//! the network: what the trackers said is an argument.
+
+use std::{
+    io,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
+
+use anyhow::{Context as _, bail};
+use proto::ids::StorePath;
+
+use crate::{
+    binlog::log::{Log, ROTATE_BYTES},
+    config::Config,
+    disk::{
+        layout::{Place, Places},
+        port::Disk,
+        write::{read_whole, replace_whole},
+    },
+    state::{
+        counters::Numbers,
+        identity::Identity,
+        path_mark::{self, Verdict},
+    },
+};
+
+/// Largest of the small state files.
+const STATE_BYTES_MAX: usize = 64 * 1024;
+
+/// `.data_init_flag`, which several tasks change.
+#[derive(Debug)]
+pub(crate) struct IdentityFile {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    identity: Mutex<Identity>,
+}
+
+impl IdentityFile {
+    /// Reads the file, or begins a new life at `now`.
+    pub(crate) fn open(disk: Arc<dyn Disk>, base: &Path, now: i64) -> anyhow::Result<Self> {
+        let path = base.join("data/.data_init_flag");
+        let identity = match text(&*disk, &path)? {
+            Some(text) => Identity::parse(&text).with_context(|| path.display().to_string())?,
+            None => Identity::newborn(now),
+        };
+        Ok(Self { disk, path, identity: Mutex::new(identity) })
+    }
+
+    pub(crate) fn get(&self) -> Identity {
+        self.identity.lock().expect("no code panics while holding this lock").clone()
+    }
+
+    /// Changes the identity and saves it if that made a difference. Blocks.
+    pub(crate) fn update(&self, change: impl FnOnce(&mut Identity)) -> io::Result<()> {
+        // Held while saving, so that the file never goes back to an older state.
+        let mut identity = self.identity.lock().expect("no code panics while holding this lock");
+        let before = identity.clone();
+        change(&mut identity);
+        if *identity == before && self.disk.stat(&self.path).is_ok() {
+            return Ok(());
+        }
+        replace_whole(&*self.disk, &self.path, identity.text().as_bytes())
+    }
+}
+
+/// The file of the counters.
+pub(crate) fn numbers_path(base: &Path) -> PathBuf {
+    base.join("data/storage_stat.dat")
+}
+
+/// Reads the counters; a damaged or missing file counts from zero.
+pub(crate) fn numbers(disk: &dyn Disk, base: &Path) -> anyhow::Result<Numbers> {
+    Ok(text(disk, &numbers_path(base))?.map_or(Numbers::default(), |text| Numbers::parse(&text)))
+}
+
+/// Opens all store paths and checks their marks.
+pub(crate) fn places(
+    disk: &Arc<dyn Disk>,
+    config: &Config,
+    identity: &IdentityFile,
+    address: IpAddr,
+    port: u16,
+    now: u32,
+) -> anyhow::Result<(Places, Vec<bool>)> {
+    let (mut places, mut fresh) = (Vec::new(), Vec::new());
+    for (index, path) in (0..=u8::MAX).map(StorePath).zip(&config.store_paths) {
+        let root = path.root.display();
+        let opened = Place::open(Arc::clone(disk), &path.root, config.dirs_per_level);
+        let (place, found) = opened.with_context(|| format!("open store path {root}"))?;
+        if 0 < found.swept {
+            log::warn!("removed {} unfinished uploads from {root}", found.swept);
+        }
+        if config.check_marks {
+            let mark = path_mark::new_mark(address, port, index, now);
+            check_mark(&**disk, identity, index, &place, found.fresh, mark)
+                .with_context(|| format!("check the mark of store path {root}"))?;
+        }
+        places.push(place);
+        fresh.push(found.fresh);
+    }
+    Ok((Places::new(places), fresh))
+}
+
+fn check_mark(
+    disk: &dyn Disk,
+    identity: &IdentityFile,
+    index: StorePath,
+    place: &Place,
+    fresh: bool,
+    new_mark: String,
+) -> anyhow::Result<()> {
+    let path = place.data().join(".fastdfs_vars");
+    let on_disk = text(disk, &path)?;
+    let on_disk = on_disk.as_deref().and_then(path_mark::read);
+    let number = u16::from(index.0);
+    let remembered = identity.get().marks.get(&number).cloned();
+    match path_mark::judge(remembered.as_deref(), on_disk) {
+        Verdict::Ours => return Ok(()),
+        Verdict::Foreign => bail!(
+            "{} does not carry the mark that this storage remembers: it may belong to another \
+             storage, or store paths have changed places",
+            path.display()
+        ),
+        Verdict::MarkAgain if !fresh => log::warn!("{} was missing", path.display()),
+        Verdict::Mark | Verdict::MarkAgain => {}
+    }
+    replace_whole(disk, &path, path_mark::file_text(&new_mark).as_bytes())?;
+    identity.update(|identity| {
+        identity.marks.insert(number, new_mark);
+    })?;
+    Ok(())
+}
+
+/// Opens the binlog, making its directory if needed.
+pub(crate) fn log(disk: &Arc<dyn Disk>, base: &Path) -> anyhow::Result<Log> {
+    let data = base.join("data");
+    let dir = data.join("sync");
+    match disk.make_dir(&dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(error).with_context(|| format!("create {}", dir.display()));
+        }
+        _ => disk.sync_dir(&data).with_context(|| format!("sync {}", data.display()))?,
+    }
+    let opened = Log::open(Arc::clone(disk), &dir, ROTATE_BYTES);
+    let (log, tail) = opened.with_context(|| format!("open the binlog in {}", dir.display()))?;
+    if 0 < tail.cut {
+        log::warn!("the binlog ended in an unfinished record: cut {} bytes", tail.cut);
+    }
+    if 0 < tail.damaged {
+        log::error!("{} damaged lines near the end of the binlog", tail.damaged);
+    }
+    let (file, offset) = log.position();
+    log::info!("binlog continues in file {file} at {offset}");
+    Ok(log)
+}
+
+fn text(disk: &dyn Disk, path: &Path) -> anyhow::Result<Option<String>> {
+    let bytes = read_whole(disk, path, STATE_BYTES_MAX);
+    let bytes = bytes.with_context(|| format!("read {}", path.display()))?;
+    Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+}
