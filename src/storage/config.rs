@@ -122,8 +122,8 @@ fn check(ini: &Ini) -> anyhow::Result<Config> {
     let base_path = PathBuf::from(&ini.require("base_path")?.value);
     let bind = addresses(ini)?;
     let secs = |key, default| ini.seconds_or(key, Duration::from_secs(default));
-    let threads = int(ini, "disk_reader_threads", 1, 0, 1024)?
-        + int(ini, "disk_writer_threads", 1, 0, 1024)?;
+    let threads =
+        int(ini, "disk_reader_threads", 1, 0, 1024)? + int(ini, "disk_writer_threads", 1, 0, 1024)?;
     let store_paths = store_paths(ini, &base_path)?;
     let rotate = int(ini, "file_distribute_rotate_count", 100, 1, i64::from(u32::MAX))?;
     let files_per_dir = u32::try_from(rotate).unwrap_or(u32::MAX);

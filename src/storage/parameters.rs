@@ -10,7 +10,7 @@ use crate::disk::port::Space;
 
 /// Room that uploads leave free on a store path (storage.md 2.14).
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Reserve {
+pub(crate) enum Reserve {
     /// For all store paths together.
     Megabytes(u64),
     /// Part of each store path, 0 to 1.
@@ -18,7 +18,7 @@ pub enum Reserve {
 }
 
 /// The bits of one megabyte.
-pub const MEGABYTE_SHIFT: u32 = 20;
+pub(crate) const MEGABYTE_SHIFT: u32 = 20;
 
 impl Reserve {
     /// Reads `20%`, `10G` or a plain number of megabytes.
@@ -41,7 +41,7 @@ impl Reserve {
     }
 
     /// Whether `space`, less `size` bytes to come, is above the reservation.
-    pub fn leaves_room(&self, space: Space, size: u64, paths: u16) -> bool {
+    pub(crate) fn leaves_room(&self, space: Space, size: u64, paths: u16) -> bool {
         let megabytes = |bytes: u64| bytes >> MEGABYTE_SHIFT;
         let Some(free) = megabytes(space.free).checked_sub(megabytes(size)) else { return false };
         match *self {
@@ -57,30 +57,30 @@ impl Reserve {
 
 /// Who chooses the store path of an upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PathPolicy {
+pub(crate) enum PathPolicy {
     RoundRobin,
     MostFree,
 }
 
 /// The prescribed settings.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Parameters {
-    pub use_storage_id: bool,
+pub(crate) struct Parameters {
+    pub(crate) use_storage_id: bool,
     /// File names carry the server id, not the address.
-    pub id_in_names: bool,
-    pub trust_server_id: bool,
+    pub(crate) id_in_names: bool,
+    pub(crate) trust_server_id: bool,
     /// Width of the address in the answer to 22: 16 or 46.
-    pub address_len: usize,
-    pub path_policy: PathPolicy,
-    pub reserve: Reserve,
+    pub(crate) address_len: usize,
+    pub(crate) path_policy: PathPolicy,
+    pub(crate) reserve: Reserve,
     /// Asked for by the tracker, and not there yet.
-    pub use_trunk_file: bool,
+    pub(crate) use_trunk_file: bool,
     /// Asked for by the tracker, and not there yet.
-    pub slaves_as_links: bool,
+    pub(crate) slaves_as_links: bool,
 }
 
 impl Parameters {
-    pub fn parse(text: &str) -> Result<Self, IniError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, IniError> {
         let ini = Ini::parse(text)?;
         let use_storage_id = ini.bool_or("use_storage_id", false);
         let names_by_id = ini.get("id_type_in_filename").is_some_and(|e| e.value == "id");

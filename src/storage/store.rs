@@ -223,12 +223,6 @@ impl Store {
         proto::fileid::Record { source, timestamp, size, crc32: parts.crc32 }
     }
 
-    /// Marks a name as given out; false if it was already.
-    pub(crate) fn take_name(&self, name: &FileName) -> bool {
-        let secs = self.clock.moment().0.as_secs();
-        self.names.lock().expect("no code panics while holding this lock").take(secs, name.as_str())
-    }
-
     /// Waits until nobody else changes this file.
     pub(crate) async fn lock_name(&self, name: &FileName) -> tokio::sync::MutexGuard<'_, ()> {
         let mut hasher = DefaultHasher::new();

@@ -1,0 +1,281 @@
+//! The conversation with the trackers while serving: join, heartbeat, usage (storage.md 6.3).
+//!
+//! One task per tracker, one connection each, for ever: any error ends the session and begins
+//! the next. Reports only; no handler waits for it, and it never touches stored files.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use net::{conn::Conn, ports::World, shutdown::Stop};
+use proto::{
+    address::Addresses,
+    command::Command,
+    ids::StorageId,
+    status::{Status, StorageState},
+    tracker::{
+        Brief, Megabytes, Space, UnixTime, Version,
+        beat::{Beat, Changes, DiskUsage, Statistics},
+        join::{Join, JoinAnswer, ReportedState, TrackerHost},
+        sync::SyncPoint,
+    },
+};
+
+use crate::{
+    ask::{AskError, connect, exchange},
+    config::Config,
+    disk::port,
+    parameters::MEGABYTE_SHIFT,
+    start::IdentityFile,
+    store::Store,
+};
+
+/// The level of the reference that we speak; monitoring shows it.
+const VERSION: &str = "6.16.1";
+/// After a session has broken. After a failed connect the wait is a heartbeat.
+const BROKEN_WAIT: Duration = Duration::from_secs(1);
+
+/// What all sessions share.
+#[derive(Debug)]
+pub(crate) struct Reporter {
+    pub(crate) world: World,
+    pub(crate) config: Arc<Config>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) identity: Arc<IdentityFile>,
+    /// The port that we listen on.
+    pub(crate) port: u16,
+    /// `None` unless storages have ids.
+    pub(crate) id: Option<StorageId>,
+    pub(crate) up_since: UnixTime,
+    group: Mutex<Group>,
+    // Held over a question: only one session may ask for the source of the initial copy.
+    arranging: tokio::sync::Mutex<()>,
+}
+
+/// What the trackers told about our group.
+#[derive(Debug, Default)]
+struct Group {
+    members: Vec<Brief>,
+    leader: Option<SocketAddr>,
+    /// Trackers that have accepted a join.
+    joined: Vec<SocketAddr>,
+}
+
+impl Reporter {
+    pub(crate) fn new(
+        world: World,
+        config: Arc<Config>,
+        store: Arc<Store>,
+        identity: Arc<IdentityFile>,
+        port: u16,
+        id: Option<StorageId>,
+    ) -> Self {
+        let up_since = UnixTime(i64::try_from(world.clock.now().secs()).unwrap_or(i64::MAX));
+        let (group, arranging) = (Mutex::default(), tokio::sync::Mutex::default());
+        Self { world, config, store, identity, port, id, up_since, group, arranging }
+    }
+
+    /// Talks to one tracker until the program ends.
+    pub(crate) async fn run(self: Arc<Self>, tracker: SocketAddr, mut stop: Stop) {
+        let mut complained = false;
+        while !stop.is_raised() {
+            let began = self.world.clock.moment();
+            let ended = tokio::select! {
+                biased;
+                // Dropping a session is how it ends: the tracker sees the connection close.
+                () = stop.raised() => return,
+                ended = self.session(tracker) => ended,
+            };
+            let Err(error) = ended;
+            let lasted = self.world.clock.moment().since(began);
+            let first = self.config.heart_beat_interval <= lasted || !complained;
+            let level = if first { log::Level::Warn } else { log::Level::Debug };
+            log::log!(level, "tracker {tracker}, will join again: {error}");
+            complained = true;
+            let wait = match error {
+                AskError::Conn(_) => self.config.heart_beat_interval.min(BROKEN_WAIT),
+                _ => self.config.heart_beat_interval,
+            };
+            tokio::select! {
+                biased;
+                () = stop.raised() => return,
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// One connection, from join to error.
+    async fn session(&self, tracker: SocketAddr) -> Result<std::convert::Infallible, AskError> {
+        let mut conn = connect(&self.world, &self.config, tracker).await?;
+        let state = self.join(&mut conn, tracker).await?;
+        log::info!("joined tracker {tracker}, state {}", state.name());
+        self.arrange(&mut conn, tracker).await?;
+        let mut beats = tokio::time::interval(self.config.heart_beat_interval);
+        let mut usages = tokio::time::interval(self.config.stat_report_interval);
+        beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        usages.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut sent = Statistics::default();
+        loop {
+            let body = tokio::select! {
+                biased;
+                _ = beats.tick() => {
+                    let now = self.store.counters.snapshot().statistics;
+                    let statistics = (now != sent).then_some(now);
+                    sent = now;
+                    let mut body = Vec::new();
+                    Beat { statistics }.encode(&mut body);
+                    exchange(&mut conn, Command::StorageBeat, &body).await?
+                }
+                _ = usages.tick() => {
+                    let body = self.usage().await;
+                    exchange(&mut conn, Command::StorageReportDiskUsage, &body).await?
+                }
+            };
+            self.told(tracker, Changes::decode(&body)?);
+        }
+    }
+
+    async fn join(&self, conn: &mut Conn, tracker: SocketAddr) -> Result<StorageState, AskError> {
+        let identity = self.identity.get();
+        let hosts = self.config.trackers.iter();
+        let host =
+            |at: &SocketAddr| TrackerHost { addresses: Addresses::one(at.ip()), port: at.port() };
+        let join = Join {
+            group: self.store.facts.group,
+            port: self.port,
+            path_count: self.store.places.count(),
+            subdir_count: self.config.dirs_per_level,
+            upload_priority: self.config.upload_priority,
+            join_time: UnixTime(identity.join_time),
+            up_time: self.up_since,
+            version: Version::parse(VERSION).unwrap_or_default(),
+            init: !identity.sync_old_done,
+            state: self.own_state(),
+            id: self.id,
+            tracker: Some(tracker.ip()),
+            trackers: hosts.map(host).collect(),
+        };
+        let mut body = Vec::new();
+        join.encode(&mut body);
+        let answer = exchange(conn, Command::StorageJoin, &body).await?;
+        let answer = JoinAnswer::decode(&answer)?;
+        let mut group = self.group.lock().expect("no code panics while holding this lock");
+        if !group.joined.contains(&tracker) {
+            group.joined.push(tracker);
+        }
+        Ok(answer.state)
+    }
+
+    /// What we know of our own state (storage.md 6.4).
+    fn own_state(&self) -> ReportedState {
+        let group = self.group.lock().expect("no code panics while holding this lock");
+        let own = self.id.or_else(|| StorageId::from_ip(self.store.facts.addresses.first()));
+        let listed = group.members.iter().find(|brief| own.is_some() && brief.id == own);
+        match listed {
+            Some(brief) => ReportedState::Known(brief.state),
+            None if self.config.trackers.len() <= group.joined.len().max(1) => {
+                ReportedState::Known(StorageState::Init)
+            }
+            None => ReportedState::Unknown,
+        }
+    }
+
+    /// Settles who fills us, once in a storage's life, and tells this tracker (87, 88).
+    async fn arrange(&self, conn: &mut Conn, tracker: SocketAddr) -> Result<(), AskError> {
+        {
+            let _only_one = self.arranging.lock().await;
+            if !self.identity.get().sync_old_done {
+                let answer = exchange(conn, Command::StorageSyncDestReq, &[]).await?;
+                let point = SyncPoint::decode_optional(&answer)?;
+                let source = point.and_then(|point| point.source);
+                let until = point.map_or(0, |point| point.until.0);
+                self.save_source(source, until).await;
+                match source {
+                    Some(source) => log::info!("storage {source} is to send the existing files"),
+                    None => log::info!("this storage begins without files to fetch"),
+                }
+            }
+        }
+        match self.notify(conn).await {
+            Err(AskError::Refused(Status::ENOENT)) if self.leads(tracker) => {
+                log::warn!("the source of our files is gone from the group: forgotten");
+                self.save_source(None, 0).await;
+                self.notify(conn).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn notify(&self, conn: &mut Conn) -> Result<(), AskError> {
+        let identity = self.identity.get();
+        let mut body = Vec::new();
+        let until = UnixTime(identity.sync_until);
+        SyncPoint { source: identity.sync_source, until }.encode(&mut body);
+        exchange(conn, Command::StorageSyncNotify, &body).await.map(|_| ())
+    }
+
+    async fn save_source(&self, source: Option<StorageId>, until: i64) {
+        let file = Arc::clone(&self.identity);
+        let save = move || {
+            file.update(|identity| {
+                identity.sync_old_done = true;
+                identity.sync_source = source;
+                identity.sync_until = until;
+            })
+        };
+        if let Err(error) = self.store.gate.run(save).await {
+            // In memory it is settled; after a restart the question is asked again.
+            log::error!("save .data_init_flag: {error}");
+        }
+    }
+
+    /// Whether this tracker's word about the group counts.
+    fn leads(&self, tracker: SocketAddr) -> bool {
+        let group = self.group.lock().expect("no code panics while holding this lock");
+        self.config.trackers.len() == 1 || group.leader == Some(tracker)
+    }
+
+    fn told(&self, tracker: SocketAddr, changes: Changes) {
+        let mut group = self.group.lock().expect("no code panics while holding this lock");
+        if let Some(leader) = changes.leader {
+            let at = leader.address.map(|ip| SocketAddr::new(ip, leader.port));
+            if at != group.leader {
+                log::info!("tracker {tracker} names the leader: {at:?}");
+            }
+            group.leader = at;
+        }
+        if let Some(members) = changes.group {
+            log::info!("tracker {tracker} lists {} storages of the group", members.len());
+            group.members = members;
+        }
+    }
+
+    /// Measures all store paths, which the space checks of uploads use too.
+    async fn usage(&self) -> Vec<u8> {
+        let store = Arc::clone(&self.store);
+        let measure = move || {
+            let paths = store.places.iter().map(|place| match place.measure() {
+                Ok(space) => megabytes(space),
+                Err(error) => {
+                    log::error!("measure {}: {error}", place.data().display());
+                    megabytes(place.space())
+                }
+            });
+            let paths = paths.collect();
+            store.space_was_measured();
+            DiskUsage { paths }
+        };
+        let usage = self.store.gate.run(measure).await;
+        let mut body = Vec::new();
+        usage.encode(&mut body);
+        body
+    }
+}
+
+fn megabytes(space: port::Space) -> Space {
+    let megabytes =
+        |bytes: u64| Megabytes(i64::try_from(bytes >> MEGABYTE_SHIFT).unwrap_or(i64::MAX));
+    Space { total: megabytes(space.total), free: megabytes(space.free) }
+}
