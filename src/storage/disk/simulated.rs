@@ -64,7 +64,7 @@ struct SimulatedFile {
 pub struct Chance(pub u64);
 
 impl Chance {
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -73,7 +73,7 @@ impl Chance {
     }
 
     pub fn coin(&mut self) -> bool {
-        self.next() & 1 == 0
+        self.draw() & 1 == 0
     }
 }
 
