@@ -30,7 +30,8 @@ const MAY_USE: &[(&str, &str)] = &[
     (
         "src/web",
         "anyhow argon2 bytes crc32fast fcgi futures-util hmac infer log md-5 multer mysql_async \
-         net proto redis serde serde_json sha2 subtle thiserror tokio toml unicode-normalization",
+         net proto redis rustix serde serde_json sha2 subtle thiserror tokio toml \
+         unicode-normalization",
     ),
     ("src/tools", "anyhow clap log net proto thiserror tokio"),
     ("nginx/module", "nginx-sys ngx proto"),

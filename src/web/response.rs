@@ -10,9 +10,12 @@ use bytes::Bytes;
 use futures_util::stream::Stream;
 use serde::Serialize;
 
-/// A header name or value that would break the header block.
+/// Bytes of all header lines: they must fit into the buffer where a web server gathers them.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// A header name or value that would break the header block, or make it too long.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("header {name:?} has a forbidden name or value")]
+#[error("header {name:?} has a forbidden name or value, or is too long")]
 pub struct BadHeader {
     /// The name, shown escaped.
     pub name: String,
@@ -93,8 +96,10 @@ impl Response {
         let ours = ["status", "content-length", "connection", "transfer-encoding"];
         let allowed = !ours.iter().any(|own| own.eq_ignore_ascii_case(name));
         let token = !name.is_empty() && name.bytes().all(is_token_byte);
+        let fits = name.len().saturating_add(value.len())
+            <= HEAD_BYTES_MAX.saturating_sub(self.lines.len());
         let plain = value.iter().all(|byte| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f));
-        if !(allowed && token && plain) {
+        if !(allowed && token && plain && fits) {
             return Err(BadHeader { name: name.escape_default().to_string() });
         }
         self.push_line(name.as_bytes(), value);

@@ -1,24 +1,57 @@
 //! Serves FastCGI on a listening socket: connections, requests, answers.
+//!
+//! Called by `run` with the handler of a worker. Knows limits and time, routes nothing but the
+//! health check, and has no idea what a handler does. Tests bring their own listener, handler
+//! and limits.
+
+mod connection; // the task of one connection
+mod exchange; // one request on it
+mod listener; // where connections come from
 
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use fcgi::{ParamLimits, Params};
+use log::{debug, info, warn};
+use net::shutdown::{Stop, drain};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
 
+use self::connection::{Connection, ConnectionError};
+use self::listener::Accepted;
 use crate::request::Request;
 use crate::response::IntoResponse;
+
+pub use listener::Listener;
+
+/// Parameters of one request. Nginx takes 32 KiB of headers at most by default; the variables
+/// it adds repeat the target a few times.
+const PARAM_LIMITS: ParamLimits = ParamLimits {
+    pairs_max: 256,
+    bytes_max: 96 * 1024,
+    name_bytes_max: 1024,
+    value_bytes_max: 64 * 1024,
+};
+
+/// How long accepting rests after an error, usually: out of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How much one worker takes on, and how long it waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Connections from web servers; more wait in the kernel's queue.
     pub connections_max: usize,
-    /// Requests under way on one connection; more are answered with OVERLOADED.
+    /// Requests under way in the worker; more are answered with OVERLOADED.
+    pub requests_max: usize,
+    /// The same for one connection.
     pub requests_per_connection_max: usize,
     /// Body bytes read from one connection and not yet taken by handlers.
     pub body_buffer_bytes: usize,
-    /// The longest a request under way may go without a byte from or to the web server.
+    /// The longest the web server may neither send nor take what a request waits for.
     pub silence_max: Duration,
     /// The longest a connection may stay without a request.
     pub idle_max: Duration,
@@ -30,6 +63,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 4096,
+            requests_max: 4096,
             requests_per_connection_max: 32,
             body_buffer_bytes: 256 * 1024,
             silence_max: Duration::from_secs(60),
@@ -41,21 +75,48 @@ impl Default for Limits {
     }
 }
 
-/// A listening socket for web servers.
-#[derive(Debug)]
-pub enum Listener {
-    Tcp(tokio::net::TcpListener),
-    Unix(tokio::net::UnixListener),
+/// What all connections of a worker share.
+struct Service<H> {
+    /// The path of the health check.
+    health: String,
+    handler: H,
+    limits: Limits,
+    /// Requests under way.
+    requests: Arc<AtomicUsize>,
 }
 
-impl Listener {
-    /// The socket that `spawn-fcgi` left on file descriptor 0. Call once, inside the runtime.
-    pub fn from_stdin() -> io::Result<Self> {
-        Err(io::ErrorKind::Unsupported.into())
+/// One request counted; leaving is dropping it.
+struct Turnstile(Arc<AtomicUsize>);
+
+impl Drop for Turnstile {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// Serves until `stop` becomes true, then finishes what is under way within `limits.grace`.
+impl<H> Service<H> {
+    /// Counts one more request, or None if there are too many.
+    fn enter(&self) -> Option<Turnstile> {
+        let counted = Turnstile(self.requests.clone());
+        let before = self.requests.fetch_add(1, Ordering::Relaxed);
+        (before < self.limits.requests_max).then_some(counted)
+    }
+
+    fn is_health_check(&self, params: &Params) -> bool {
+        let path = params.get(b"REQUEST_URI").and_then(|uri| uri.split(|b| *b == b'?').next());
+        let method = params.get(b"REQUEST_METHOD");
+        path == Some(self.health.as_bytes()) && matches!(method, Some(b"GET" | b"HEAD"))
+    }
+
+    /// How often a connection looks at the clock.
+    fn tick(&self) -> Duration {
+        let shorter = self.limits.silence_max.min(self.limits.idle_max);
+        (shorter / connection::TICKS).max(Duration::from_millis(1))
+    }
+}
+
+/// Serves until `stop` is raised, then finishes what is under way within `limits.grace`.
+/// Returns how many connections had to be cut.
 ///
 /// `GET /api/<name>/health` is answered here; everything else by `handler`.
 pub async fn serve<H, F>(
@@ -63,13 +124,89 @@ pub async fn serve<H, F>(
     listener: Listener,
     handler: H,
     limits: Limits,
-    stop: watch::Receiver<bool>,
-) -> io::Result<()>
+    mut stop: Stop,
+) -> usize
 where
     H: Fn(Request) -> F + Send + Sync + 'static,
     F: Future + Send + 'static,
     F::Output: IntoResponse,
 {
-    let _ = (name, listener, handler, limits, stop);
-    Err(io::ErrorKind::Unsupported.into())
+    let service = Arc::new(Service {
+        health: format!("/api/{name}/health"),
+        handler,
+        limits,
+        requests: Arc::new(AtomicUsize::new(0)),
+    });
+    let permits = Arc::new(Semaphore::new(limits.connections_max));
+    let mut tasks = JoinSet::new();
+    info!("{name} serves on {}", listener.describe());
+    while let Some(permit) = next_permit(&permits, &mut tasks, &mut stop).await {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.raised() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok(Accepted::Unix(socket)) => {
+                tasks.spawn(converse(socket, service.clone(), stop.clone(), permit));
+            }
+            Ok(Accepted::Tcp(socket)) => {
+                tasks.spawn(converse(socket, service.clone(), stop.clone(), permit));
+            }
+            Ok(Accepted::Refused(address)) => warn!("refused a connection from {address}"),
+            Err(error) => rest(&error).await,
+        }
+    }
+    drop(listener);
+    info!("{name} stops with {} connections open", tasks.len());
+    drain(&mut tasks, limits.grace).await
 }
+
+/// Room for one more connection; None when the worker stops. Tasks that ended are let go here,
+/// so that their number stays bounded.
+async fn next_permit(
+    permits: &Arc<Semaphore>,
+    tasks: &mut JoinSet<()>,
+    stop: &mut Stop,
+) -> Option<OwnedSemaphorePermit> {
+    while tasks.try_join_next().is_some() {}
+    tokio::select! {
+        biased;
+        () = stop.raised() => None,
+        permit = permits.clone().acquire_owned() => {
+            Some(permit.expect("the semaphore is never closed"))
+        }
+    }
+}
+
+/// Pauses after an accept error. One that concerns a single connection is not worth it.
+async fn rest(error: &io::Error) {
+    if error.kind() == io::ErrorKind::ConnectionAborted {
+        return;
+    }
+    warn!("accept: {error}");
+    tokio::time::sleep(ACCEPT_PAUSE).await;
+}
+
+/// The task of one connection. Its error stops here.
+async fn converse<S, H, F>(
+    socket: S,
+    service: Arc<Service<H>>,
+    stop: Stop,
+    permit: OwnedSemaphorePermit,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+    H: Fn(Request) -> F,
+    F: Future + Send,
+    F::Output: IntoResponse,
+{
+    match Connection::new(socket, service).run(stop).await {
+        Ok(()) => {}
+        Err(error @ ConnectionError::Socket(_)) => debug!("connection: {error}"),
+        Err(error) => warn!("closed a connection: {error}"),
+    }
+    drop(permit);
+}
+
+#[cfg(test)]
+mod tests;

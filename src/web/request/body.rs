@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::stream::Stream;
 
 /// Why a body ended before its end.
@@ -30,9 +30,13 @@ pub enum BodyError {
     Stalled,
 }
 
+/// Pieces are joined up to this size: a body in records of one byte must not cost an allocation
+/// for each.
+const CHUNK_BYTES: usize = 16 * 1024;
+
 #[derive(Debug)]
 struct Queue {
-    chunks: VecDeque<Bytes>,
+    chunks: VecDeque<BytesMut>,
     /// Bytes in `chunks`.
     queued: usize,
     /// Bytes that have arrived so far.
@@ -108,7 +112,7 @@ impl Body {
             if let Some(writer) = writer {
                 writer.wake();
             }
-            return Poll::Ready(Ok(Some(chunk)));
+            return Poll::Ready(Ok(Some(chunk.freeze())));
         }
         match queue.end {
             Some(end) => Poll::Ready(end.map(|()| None)),
@@ -157,7 +161,7 @@ impl Drop for Body {
 
 impl Feed {
     /// Queues what arrived. Bytes beyond the content length end the body with an error.
-    pub(crate) fn push(&self, bytes: &Bytes) {
+    pub(crate) fn push(&self, bytes: &[u8]) {
         let mut queue = lock(&self.shared);
         if queue.end.is_some() {
             return;
@@ -168,7 +172,12 @@ impl Feed {
             _ if queue.unwanted || bytes.is_empty() => return,
             _ => {
                 queue.queued = queue.queued.saturating_add(bytes.len());
-                queue.chunks.push_back(bytes.clone());
+                let joined =
+                    |last: &&mut BytesMut| last.len().saturating_add(bytes.len()) <= CHUNK_BYTES;
+                match queue.chunks.back_mut().filter(joined) {
+                    Some(last) => last.extend_from_slice(bytes),
+                    None => queue.chunks.push_back(BytesMut::from(bytes)),
+                }
             }
         }
         wake_reader(queue);
@@ -194,9 +203,10 @@ impl Feed {
         lock(&self.shared).queued
     }
 
-    /// Whether nobody is going to read what comes.
-    pub(crate) fn unwanted(&self) -> bool {
-        lock(&self.shared).unwanted
+    /// Whether the handler waits for bytes that have not come yet.
+    pub(crate) fn awaited(&self) -> bool {
+        let queue = lock(&self.shared);
+        queue.end.is_none() && queue.reader.is_some()
     }
 
     /// Asks to be woken when the handler takes a chunk or lets go of the body. Returns the bytes

@@ -1,0 +1,168 @@
+#!/usr/bin/env bash
+# Requests per second of a trivial FastCGI answer through nginx: ours beside a C worker on
+# libfcgi and beside nginx answering by itself, over TCP and over unix sockets, in one run.
+#
+# The contestants take turns in short rounds, so that whatever else the machine does meets all
+# of them; the table shows medians, and the CPU time of the workers per request. It starts its
+# own nginx and workers in a temporary directory, and never fails because something was slow.
+#
+#   tests/bench/fcgi.sh            make bench-fcgi
+#   ROUNDS=7 SECONDS_EACH=3 PROCESSES=2 CLIENTS=8 tests/bench/fcgi.sh
+#
+# A libfcgi process serves one connection until it is closed, so of kept connections only as
+# many can be served as there are processes: the rest would wait for ever. It is therefore
+# measured twice, with kept connections and as many clients as processes ("kept"), and with a
+# connection for each request and all clients ("fresh"). Ours is measured in both ways too.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+rounds=${ROUNDS:-5} seconds=${SECONDS_EACH:-3} processes=${PROCESSES:-$(nproc)}
+clients=${CLIENTS:-8} first_port=${PORT:-21100} worker=${WORKER:-target/release/examples/health}
+export PATH=$PATH:/usr/sbin:/sbin:$HOME/.cargo/bin
+
+for tool in nginx wrk spawn-fcgi cc; do
+    command -v "$tool" >/dev/null || { echo "fcgi.sh: $tool is missing: make deps-test" >&2; exit 1; }
+done
+
+dir=$(mktemp -d "${TMPDIR:-/tmp}/fastdisk-bench-XXXXXX")
+chmod 755 "$dir"
+pids=()
+finish() {
+    for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
+    for pid in "${pids[@]}"; do
+        while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
+    done
+    rm -rf "$dir"
+}
+trap finish EXIT
+
+port=$first_port
+free_port() { # the next port where nobody listens, in $port
+    while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done
+}
+
+cc -O2 -o "$dir/hello" tests/bench/hello.c -lfcgi
+[ -n "${WORKER:-}" ] || cargo build --release --quiet -p web --example health
+cp "$worker" "$dir/ours"
+
+# Starts $processes of a program on a TCP port and as many on a unix socket.
+declare -A port_of pids_of
+start() { # name program
+    free_port
+    port_of[$1]=$port
+    FASTDISK_CONF=${FASTDISK_CONF:-} spawn-fcgi -a 127.0.0.1 -p "$port" -b 1024 \
+        -F "$processes" -P "$dir/$1-tcp.pid" -- "$2" >/dev/null
+    port=$((port + 1))
+    spawn-fcgi -s "$dir/$1.sock" -M 0666 -b 1024 -F "$processes" -P "$dir/$1-unix.pid" \
+        -- "$2" >/dev/null
+    for kind in tcp unix; do
+        pids_of[$1-$kind]=$(tr '\n' ' ' <"$dir/$1-$kind.pid")
+        # shellcheck disable=SC2206 # a list of numbers
+        pids+=(${pids_of[$1-$kind]})
+    done
+}
+start c "$dir/hello"
+start ours "$dir/ours"
+
+free_port
+site=$port
+{
+    echo "worker_processes 1; daemon off; pid $dir/nginx.pid; error_log $dir/error.log;"
+    echo "events { worker_connections 1024; }"
+    echo "http { access_log off; keepalive_requests 1000000;"
+    for name in c ours; do
+        echo "upstream $name-tcp { server 127.0.0.1:${port_of[$name]}; keepalive 64; keepalive_requests 1000000; }"
+        echo "upstream $name-unix { server unix:$dir/$name.sock; keepalive 64; keepalive_requests 1000000; }"
+    done
+    echo "server { listen 127.0.0.1:$site;"
+    for path in client_body proxy fastcgi uwsgi scgi; do
+        echo "${path}_temp_path $dir/$path;"
+    done
+    echo "location = /return { default_type application/json; return 200 '{\"status\":\"ok\"}'; }"
+    for name in c ours; do
+        for kind in tcp unix; do
+            for keep in on off; do
+                # Without keep_conn the worker closes, and nginx has nothing to keep.
+                echo "location = /$name/$kind/$keep {"
+                echo "fastcgi_pass $name-$kind; fastcgi_keep_conn $keep;"
+                for param in REQUEST_METHOD:\$request_method QUERY_STRING:\$query_string \
+                    CONTENT_TYPE:\$content_type CONTENT_LENGTH:\$content_length \
+                    DOCUMENT_URI:\$document_uri SERVER_PROTOCOL:\$server_protocol \
+                    REMOTE_ADDR:\$remote_addr REMOTE_PORT:\$remote_port \
+                    SERVER_ADDR:\$server_addr SERVER_PORT:\$server_port \
+                    SERVER_NAME:\$server_name REQUEST_SCHEME:\$scheme \
+                    REQUEST_URI:/api/login/health; do
+                    echo "fastcgi_param ${param%%:*} ${param#*:};"
+                done
+                echo "}"
+            done
+        done
+    done
+    echo "} }"
+} >"$dir/nginx.conf"
+nginx -p "$dir" -e "$dir/error.log" -c "$dir/nginx.conf" &
+pids+=($!)
+until [ -s "$dir/nginx.pid" ]; do sleep 0.05; done
+
+ticks() { # user and system time of processes, in clock ticks
+    local sum=0 pid fields
+    for pid in "$@"; do
+        read -r -a fields <<<"$(sed 's/.*) //' "/proc/$pid/stat")"
+        sum=$((sum + fields[11] + fields[12]))
+    done
+    echo "$sum"
+}
+
+# One round of one contestant: appends "requests/s cpu-microseconds" to its file.
+round() { # label path clients pids...
+    local label=$1 path=$2 count=$3 before after out total errors
+    shift 3
+    before=$(ticks "$@")
+    out=$(wrk -t1 -c"$count" -d"${seconds}s" "http://127.0.0.1:$site$path")
+    after=$(ticks "$@")
+    errors=$(grep -E 'Non-2xx|Socket errors' <<<"$out" || true)
+    [ -z "$errors" ] || echo "$label: $errors" >&2
+    total=$(awk '/requests in/ { print $1 }' <<<"$out")
+    awk -v rate="$(awk '/Requests\/sec/ { print $2 }' <<<"$out")" -v total="$total" \
+        -v ticks=$((after - before)) -v hertz="$(getconf CLK_TCK)" \
+        'BEGIN { print rate, total ? ticks / hertz * 1e6 / total : 0 }' >>"$dir/result-$label"
+}
+
+for try in $(seq 0 "$rounds"); do
+    round return /return "$clients"
+    for kind in tcp unix; do
+        for name in c ours; do
+            # shellcheck disable=SC2086 # lists of process numbers
+            round "$name-$kind-kept" "/$name/$kind/on" "$processes" ${pids_of[$name-$kind]}
+        done
+        for name in c ours; do
+            # shellcheck disable=SC2086
+            round "$name-$kind-fresh" "/$name/$kind/off" "$clients" ${pids_of[$name-$kind]}
+        done
+        # shellcheck disable=SC2086
+        round "ours-$kind-all" "/ours/$kind/on" "$clients" ${pids_of[ours-$kind]}
+    done
+    # The first round warms up.
+    [ "$try" -gt 0 ] || rm -f "$dir"/result-*
+done
+
+median() { # file column
+    awk -v column="$2" '{ print $column }' "$1" | sort -n |
+        awk '{ all[NR] = $1 } END { print (all[int((NR + 1) / 2)] + all[int((NR + 2) / 2)]) / 2 }'
+}
+row() { # text label compared-with
+    local rate cpu ratio=-
+    rate=$(median "$dir/result-$2" 1) cpu=$(median "$dir/result-$2" 2)
+    [ -z "$3" ] || ratio=$(awk -v a="$rate" -v b="$(median "$dir/result-$3" 1)" 'BEGIN { printf "%.2f", a / b }')
+    printf '%-44s %10.0f %8s %10.1f\n' "$1" "$rate" "$ratio" "$cpu"
+}
+echo "$rounds rounds of ${seconds}s, $processes processes, nginx with 1 process, $(nproc) cores"
+printf '%-44s %10s %8s %10s\n' "" "requests/s" "ratio" "CPU us/req"
+row "nginx return 200, $clients clients" return ""
+for kind in tcp unix; do
+    row "$kind: C, kept, $processes clients" "c-$kind-kept" return
+    row "$kind: ours, kept, $processes clients (to C)" "ours-$kind-kept" "c-$kind-kept"
+    row "$kind: C, fresh, $clients clients" "c-$kind-fresh" return
+    row "$kind: ours, fresh, $clients clients (to C)" "ours-$kind-fresh" "c-$kind-fresh"
+    row "$kind: ours, kept, $clients clients (to return)" "ours-$kind-all" return
+done
