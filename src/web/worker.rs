@@ -11,7 +11,6 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use net::ports::World;
 use net::shutdown::Stop;
-use tokio::sync::watch;
 
 use crate::app::App;
 use crate::config::Config;
@@ -91,7 +90,8 @@ async fn work(name: &'static str, world: World, stop: Stop) -> anyhow::Result<()
         let app = app.clone();
         async move { answer(worker, &app, request).await }
     };
-    serve(name, listener, handler, limits, flag(stop)).await.context("serve")
+    serve(name, listener, handler, limits, stop).await;
+    Ok(())
 }
 
 /// Every answer forbids guessing its type.
@@ -103,15 +103,5 @@ async fn answer(worker: Worker, app: &Arc<App>, request: Request) -> Response {
 
 fn limits(config: &Config) -> Limits {
     let requests = usize::try_from(config.limits.requests_max).unwrap_or(usize::MAX);
-    Limits { connections_max: requests, ..Limits::default() }
-}
-
-/// The stop flag in the form the accept loop takes.
-fn flag(mut stop: Stop) -> watch::Receiver<bool> {
-    let (sender, receiver) = watch::channel(false);
-    tokio::spawn(async move {
-        stop.raised().await;
-        sender.send_replace(true);
-    });
-    receiver
+    Limits { requests_max: requests, ..Limits::default() }
 }

@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     }
     let runtime = builder.enable_all().build().expect("a machine has room for a runtime");
     runtime.block_on(async {
-        let Ok(listener) = Listener::from_stdin(None) else { return ExitCode::from(2) };
+        let Ok(listener) = Listener::from_stdin() else { return ExitCode::from(2) };
         let (stopper, stop) = Stop::pair();
         let signals = tokio::spawn(watch_signals(stopper, Box::new(|| {})));
         let handler = |_| async { Response::empty(404) };

@@ -38,12 +38,12 @@ pub(super) enum Accepted {
 
 impl Listener {
     /// The socket that `spawn-fcgi` left on file descriptor 0, which is /dev/null afterwards:
-    /// when a worker stops accepting, nothing of its own keeps the socket open. `web_servers` is
-    /// the value of FCGI_WEB_SERVER_ADDRS, if set. To be called inside the runtime.
-    pub fn from_stdin(web_servers: Option<&str>) -> io::Result<Self> {
-        let stdin = io::stdin();
-        let socket = stdin.as_fd().try_clone_to_owned()?;
-        let listener = Self::from_fd(socket, web_servers)?;
+    /// when a worker stops accepting, nothing of its own keeps the socket open. To be called
+    /// inside the runtime.
+    pub fn from_stdin() -> io::Result<Self> {
+        let web_servers = std::env::var("FCGI_WEB_SERVER_ADDRS").ok();
+        let socket = io::stdin().as_fd().try_clone_to_owned()?;
+        let listener = Self::from_fd(socket, web_servers.as_deref())?;
         rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
         Ok(listener)
     }
