@@ -21,7 +21,10 @@ clients=${CLIENTS:-8} first_port=${PORT:-21100} worker=${WORKER:-target/release/
 export PATH=$PATH:/usr/sbin:/sbin:$HOME/.cargo/bin
 
 for tool in nginx wrk spawn-fcgi cc; do
-    command -v "$tool" >/dev/null || { echo "fcgi.sh: $tool is missing: make deps-test" >&2; exit 1; }
+    if ! command -v "$tool" >/dev/null; then
+        echo "fcgi.sh: $tool is missing: make deps-test" >&2
+        exit 1
+    fi
 done
 
 dir=$(mktemp -d "${TMPDIR:-/tmp}/fastdisk-bench-XXXXXX")
@@ -71,8 +74,9 @@ site=$port
     echo "events { worker_connections 1024; }"
     echo "http { access_log off; keepalive_requests 1000000;"
     for name in c ours; do
-        echo "upstream $name-tcp { server 127.0.0.1:${port_of[$name]}; keepalive 64; keepalive_requests 1000000; }"
-        echo "upstream $name-unix { server unix:$dir/$name.sock; keepalive 64; keepalive_requests 1000000; }"
+        kept="keepalive 64; keepalive_requests 1000000;"
+        echo "upstream $name-tcp { server 127.0.0.1:${port_of[$name]}; $kept }"
+        echo "upstream $name-unix { server unix:$dir/$name.sock; $kept }"
     done
     echo "server { listen 127.0.0.1:$site;"
     for path in client_body proxy fastcgi uwsgi scgi; do
@@ -153,7 +157,10 @@ median() { # file column
 row() { # text label compared-with
     local rate cpu ratio=-
     rate=$(median "$dir/result-$2" 1) cpu=$(median "$dir/result-$2" 2)
-    [ -z "$3" ] || ratio=$(awk -v a="$rate" -v b="$(median "$dir/result-$3" 1)" 'BEGIN { printf "%.2f", a / b }')
+    if [ -n "$3" ]; then
+        ratio=$(awk -v a="$rate" -v b="$(median "$dir/result-$3" 1)" \
+            'BEGIN { printf "%.2f", a / b }')
+    fi
     printf '%-44s %10.0f %8s %10.1f\n' "$1" "$rate" "$ratio" "$cpu"
 }
 echo "$rounds rounds of ${seconds}s, $processes processes, nginx with 1 process, $(nproc) cores"
