@@ -2,11 +2,11 @@
 import js from "@eslint/js";
 
 const BROWSER = [
-  "AbortController", "Blob", "DataTransfer", "Document", "DragEvent", "Element", "FormData",
-  "HTMLElement", "HTMLInputElement", "KeyboardEvent", "ResizeObserver", "URLSearchParams",
-  "cancelAnimationFrame", "clearTimeout", "document", "fetch", "getComputedStyle", "localStorage",
-  "location", "navigator", "performance", "requestAnimationFrame", "setTimeout", "window",
-  "XMLHttpRequest",
+  "AbortController", "Blob", "cancelAnimationFrame", "clearTimeout", "DataTransfer", "Document",
+  "document", "DOMParser", "DragEvent", "Element", "fetch", "FormData", "getComputedStyle",
+  "HTMLElement", "HTMLInputElement", "KeyboardEvent", "localStorage", "location", "navigator",
+  "performance", "requestAnimationFrame", "ResizeObserver", "setTimeout", "URLSearchParams",
+  "window", "XMLHttpRequest",
 ];
 const NODE = [
   "Buffer", "URL", "clearTimeout", "console", "document", "fetch", "localStorage", "location",

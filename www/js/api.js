@@ -17,8 +17,10 @@ export const ROOT = "root";
 
 /** A short request that has no answer after this long counts as unreachable. */
 const ANSWER_MS_MAX = 30_000;
-/** An upload that moves no byte, or gets no answer after its last byte, is given up. */
+/** An upload that moves no byte for this long is given up. */
 const STALL_MS_MAX = 90_000;
+/** After its last byte a large one is made durable before the answer; nginx waits as long. */
+const STORE_MS_MAX = 600_000;
 
 /** Why a request failed: the server's `code`, or unreachable, unavailable, stalled, aborted. */
 export class ApiError extends Error {
@@ -137,6 +139,13 @@ export function makeFolder(parent, name) {
   return call("POST", "/api/disk", { parent, name });
 }
 
+/** The picture that holds all icons, as text. @returns {Promise<string>} */
+export async function icons() {
+  const response = await fetch("img/icons.svg");
+  if (!response.ok) throw new ApiError(response.status, codeOf(response.status));
+  return response.text();
+}
+
 /** Where a file's bytes are. @param {string} id */
 export function downloadUrl(id) {
   return `/api/download/${encodeURIComponent(id)}`;
@@ -154,12 +163,12 @@ export function upload(what, onProgress) {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let stall;
   let stalled = false;
-  const moved = () => {
+  const moved = (/** @type {number} */ ms) => {
     clearTimeout(stall);
     stall = setTimeout(() => {
       stalled = true;
       request.abort();
-    }, STALL_MS_MAX);
+    }, ms);
   };
   /** @type {Promise<Node>} */
   const promise = new Promise((resolve, reject) => {
@@ -174,14 +183,14 @@ export function upload(what, onProgress) {
     request.onabort = () => reject(new ApiError(0, stalled ? "stalled" : "aborted"));
     request.onloadend = () => clearTimeout(stall);
     request.upload.onprogress = (event) => {
-      moved();
+      moved(event.loaded < what.file.size ? STALL_MS_MAX : STORE_MS_MAX);
       onProgress(event.loaded);
     };
   });
   request.open("PUT", `/api/upload/${encodeURIComponent(what.name)}?${query}`);
   request.setRequestHeader("Accept", "application/json");
   request.setRequestHeader("Content-Type", "application/octet-stream");
-  moved();
+  moved(STALL_MS_MAX);
   request.send(what.file);
   return { promise, abort: () => request.abort() };
 }

@@ -1,6 +1,6 @@
 // dom.js: what every view does with the document. Text enters it as text, never as markup.
 import { has, t, translate } from "./i18n.js";
-import { ApiError } from "./api.js";
+import { ApiError, icons } from "./api.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -32,7 +32,7 @@ export function setIcon(svg, name) {
     use = document.createElementNS(SVG, "use");
     svg.append(use);
   }
-  const href = `img/icons.svg#${name}`;
+  const href = `#${name}`;
   if (use.getAttribute("href") !== href) use.setAttribute("href", href);
 }
 
@@ -53,6 +53,19 @@ export function words(error, context = "") {
   return t(error.status >= 400 && error.status < 500 ? "error.bad_request" : "error.unknown", {
     code,
   });
+}
+
+/** Puts the icons into the page, once: each use of one then asks nobody, not even offline. */
+export async function loadIcons() {
+  try {
+    const parsed = new DOMParser().parseFromString(await icons(), "image/svg+xml");
+    const sprite = document.adoptNode(parsed.documentElement);
+    sprite.setAttribute("class", "sr");
+    sprite.setAttribute("aria-hidden", "true");
+    document.body.append(sprite);
+  } catch {
+    // Every control has a name beside its icon; without icons the page is plainer, not broken.
+  }
 }
 
 /** How long a passing note stays. */

@@ -27,11 +27,12 @@ const USAGE_MS = 800;
 /** @type {User | null} */
 let user = null;
 
-/** Leaves for the log-in page, to come back here afterwards. @param {boolean} ended */
-function leave(ended) {
-  const query = new URLSearchParams({ next: location.hash });
-  if (ended) query.set("ended", "");
-  location.assign(ended ? `login.html?${query}` : "login.html");
+/** Leaves for the log-in page, to come back here afterwards. */
+function leave() {
+  const query = new URLSearchParams();
+  if (location.hash.startsWith("#/")) query.set("next", location.hash);
+  if (user) query.set("ended", "yes"); // somebody was logged in a moment ago: say what happened
+  location.assign(`login.html?${query}`);
 }
 
 /** @param {unknown} error */
@@ -46,7 +47,7 @@ function route() {
 
 /** @param {string} id */
 async function showFolder(id) {
-  if (isEnded(await openFolder(id))) leave(true);
+  if (isEnded(await openFolder(id))) leave();
 }
 
 function drawUser() {
@@ -74,7 +75,7 @@ async function loadUser() {
     user = await session();
     drawUser();
   } catch (error) {
-    if (isEnded(error)) leave(user !== null);
+    if (isEnded(error)) leave();
     // Anything else: the list shows that the server cannot be reached, with a way to try again.
   }
 }
@@ -167,9 +168,9 @@ function takeChoices() {
 async function end() {
   try {
     await logout();
-    leave(false);
+    location.assign("login.html");
   } catch (error) {
-    if (isEnded(error)) leave(false);
+    if (isEnded(error)) leave();
     else note(words(error));
   }
 }

@@ -5,7 +5,7 @@ import { fullMoment, kindOf, moment, size } from "./format.js";
 import { onLanguage, t, tn } from "./i18n.js";
 import { Listing } from "./listing.js";
 import { Rows } from "./rows.js";
-import { addressOf, remember, showTrail } from "./trail.js";
+import { addressOf, nameOf, remember, showTrail } from "./trail.js";
 
 /** @typedef {import("./api.js").Node} Node */
 /** @typedef {import("./api.js").Sort} Sort */
@@ -58,7 +58,8 @@ function fill(row, node, index) {
 
 /** The folder's name as people know it. */
 export function here() {
-  return { id: listing.id, name: listing.folder?.name ?? t("files.title") };
+  const { id, folder } = listing;
+  return { id, name: id === ROOT ? t("files.title") : folder?.name ?? nameOf(id) };
 }
 
 function drawHeading() {

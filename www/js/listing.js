@@ -10,11 +10,8 @@ import { list } from "./api.js";
 /** Items asked for at once. */
 const PAGE_ITEMS = 200;
 
-/** @param {string | number} a @param {string | number} b */
-function order(a, b) {
-  if (a === b) return 0;
-  return a < b ? -1 : 1;
-}
+/** As the database compares names (utf8mb4_unicode_520_ci), nearly: case and accents aside. */
+const names = new Intl.Collator("en", { sensitivity: "base" });
 
 /**
  * The order the server lists in: folders before files, then by the key, then by id.
@@ -22,9 +19,11 @@ function order(a, b) {
  */
 export function compare(a, b, sort, direction) {
   if (a.kind !== b.kind) return a.kind === "folder" ? -1 : 1;
-  const key = /** @param {Node} node */ (node) =>
-    ({ name: node.name.toLowerCase(), size: node.size, modified: node.modified_ms })[sort];
-  const by = order(key(a), key(b)) || order(Number(a.id), Number(b.id));
+  const by = {
+    name: names.compare(a.name, b.name),
+    size: a.size - b.size,
+    modified: a.modified_ms - b.modified_ms,
+  }[sort] || a.id.length - b.id.length || (a.id < b.id ? -1 : 1);
   return direction === "asc" ? by : -by;
 }
 

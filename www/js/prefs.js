@@ -1,4 +1,5 @@
 // prefs.js: the switches for language and theme, on every page that has a place for them.
+import { loadIcons } from "./dom.js";
 import { LANGUAGES, language, onLanguage, setLanguage, t, translate } from "./i18n.js";
 
 /** @typedef {import("./i18n.js").Key} Key */
@@ -83,4 +84,5 @@ export function ready(title) {
   retitle();
   onLanguage(retitle);
   document.documentElement.dataset.ready = "";
+  loadIcons();
 }

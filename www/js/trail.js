@@ -21,6 +21,11 @@ export function remember(node) {
   seen.set(node.id, { id: node.id, parent: node.parent ?? ROOT, name: node.name });
 }
 
+/** What a folder is called, as far as that is known. @param {string} id */
+export function nameOf(id) {
+  return seen.get(id)?.name ?? "…";
+}
+
 /**
  * The folders above and including one, the root excluded.
  * @param {string} id

@@ -45,7 +45,8 @@ const SPEED_MS = 3_000;
 
 /** Codes that another try may mend. */
 const PASSING = new Set([
-  "unreachable", "unavailable", "stalled", "internal", "too_many_attempts", "too_many_requests",
+  "unreachable", "unavailable", "stalled", "timed_out", "body_stalled", "incomplete_body",
+  "internal", "too_many_uploads", "too_many_attempts",
 ]);
 
 /** The states in which nothing more happens by itself. */
@@ -124,7 +125,9 @@ export class Queue {
   }
 
   cancelAll() {
-    for (const item of this.items.filter((one) => !settled(one))) this.cancel(item);
+    const open = this.items.filter((item) => !settled(item));
+    for (const item of open) if (!this.flying.has(item)) this.#set(item, "cancelled");
+    for (const item of open) this.cancel(item); // last, for each lets the next in line go
   }
 
   /** Tries a failed or cancelled item again from its start. @param {Item} item */

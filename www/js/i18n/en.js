@@ -2,8 +2,6 @@
 export default {
   "app.name": "fastdisk",
   "app.skip": "Skip to the files",
-  "app.noscript": "These pages need JavaScript.",
-  "app.close": "Close",
   "app.cancel": "Cancel",
   "app.try_again": "Try again",
 
@@ -22,7 +20,7 @@ export default {
   "register.going": "Creating…",
   "register.nickname": "Nickname",
   "register.optional": "optional",
-  "register.name_hint": "Letters and digits you will log in with.",
+  "register.name_hint": "2 to 32 letters, digits, dots, hyphens or underscores.",
   "register.password_hint": "8 to 128 characters. A few random words work well.",
   "register.have_account": "Already have an account?",
 
@@ -39,7 +37,6 @@ export default {
   "nav.files": "All files",
   "usage.label": "Space used",
   "usage.of": "{used} of {quota} used",
-  "usage.free": "{free} free",
   "usage.only": "{used} used",
 
   "files.title": "All files",
@@ -140,12 +137,19 @@ export default {
   "error.invalid_name":
     "This name cannot be used: no / or \\, no control characters, at most 255 bytes.",
   "error.register.name_taken": "This user name is taken. Choose another.",
-  "error.register.invalid_name": "This user name cannot be used. Use letters, digits, - or _.",
+  "error.register.invalid_name":
+    "This cannot be a user name. Use 2 to 32 letters, digits, dots, hyphens or underscores.",
   "error.register.needs_name": "Enter a user name.",
   "error.register.needs_password": "Enter a password.",
   "error.weak_password": "This password is too easy. Use 8 to 128 characters, not a common one.",
   "error.quota_exceeded": "Your space is full. Delete something, or ask for more.",
   "error.too_large": "This is larger than the server accepts.",
+  "error.timed_out": "The server did not answer in time. Try again.",
+  "error.body_stalled": "The connection stopped moving.",
+  "error.incomplete_body": "The connection broke off.",
+  "error.too_many_uploads": "Too many uploads are under way.",
+  "error.content_missing": "The content of this file is not on this server.",
+  "error.cross_site": "The server refused this request. Reload the page and try again.",
+  "error.invalid_value": "This value cannot be used.",
   "error.unreadable": "The browser could not read this file. Choose it again.",
-  "error.disabled": "This account is disabled. Ask the administrator.",
 };

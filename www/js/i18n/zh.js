@@ -2,8 +2,6 @@
 export default {
   "app.name": "fastdisk",
   "app.skip": "跳到文件列表",
-  "app.noscript": "本页面需要启用 JavaScript。",
-  "app.close": "关闭",
   "app.cancel": "取消",
   "app.try_again": "重试",
 
@@ -22,7 +20,7 @@ export default {
   "register.going": "正在注册…",
   "register.nickname": "昵称",
   "register.optional": "选填",
-  "register.name_hint": "登录时使用的字母或数字。",
+  "register.name_hint": "2 到 32 个字母、数字、点、连字符或下划线。",
   "register.password_hint": "8 到 128 个字符，几个随意的词连在一起就很好。",
   "register.have_account": "已有账号？",
 
@@ -39,7 +37,6 @@ export default {
   "nav.files": "全部文件",
   "usage.label": "已用空间",
   "usage.of": "已用 {used}，共 {quota}",
-  "usage.free": "剩余 {free}",
   "usage.only": "已用 {used}",
 
   "files.title": "全部文件",
@@ -139,12 +136,18 @@ export default {
   "error.name_taken": "已有同名项目，请换一个名称。",
   "error.invalid_name": "名称不可用：不能含 / 或 \\ 和控制字符，最长 255 字节。",
   "error.register.name_taken": "这个用户名已被使用，请换一个。",
-  "error.register.invalid_name": "用户名不可用，请使用字母、数字、- 或 _。",
+  "error.register.invalid_name": "用户名不可用，请用 2 到 32 个字母、数字、点、连字符或下划线。",
   "error.register.needs_name": "请输入用户名。",
   "error.register.needs_password": "请输入密码。",
   "error.weak_password": "密码太简单，请用 8 到 128 个字符，并避开常见密码。",
   "error.quota_exceeded": "空间已满，请删除一些文件或申请更多空间。",
   "error.too_large": "超过服务器允许的大小。",
+  "error.timed_out": "服务器没有及时响应，请重试。",
+  "error.body_stalled": "连接停住了。",
+  "error.incomplete_body": "连接中断了。",
+  "error.too_many_uploads": "同时上传的文件太多。",
+  "error.content_missing": "此文件的内容不在这台服务器上。",
+  "error.cross_site": "服务器拒绝了这个请求，请刷新页面后再试。",
+  "error.invalid_value": "这个值不可用。",
   "error.unreadable": "浏览器无法读取此文件，请重新选择。",
-  "error.disabled": "此账号已停用，请联系管理员。",
 };

@@ -1,0 +1,210 @@
+// harness.mjs: what every browser test needs: a running site, a browser, a visitor whose page is
+// watched for anything that goes wrong, files to upload. Holds no test.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { createCipheriv, createHash, randomBytes } from "node:crypto";
+import { createReadStream, createWriteStream, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { once } from "node:events";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+
+export const HERE = dirname(fileURLToPath(import.meta.url));
+export const ROOT = join(HERE, "..", "..");
+export const SHOTS = join(ROOT, "target", "screenshots");
+/** A step that has not happened after this long will not happen. */
+export const STEP_MS_MAX = Number(process.env.STEP_MS_MAX ?? 30_000);
+
+/** Edits of the shipped configuration: more accounts than one address may usually make. */
+const EDITS = [
+  "s/^registrations_per_address_max = .*/registrations_per_address_max = 1000/",
+];
+
+const tests = [];
+
+/** Declares a test. `fn` gets the world: `{ url, browser, dir }`. */
+export function test(name, fn) {
+  tests.push({ name, fn });
+}
+
+export function declared() {
+  return tests;
+}
+
+/** The site under test: the one at $URL, else a whole stack of our own. */
+export async function openSite() {
+  if (process.env.URL) return { url: process.env.URL.replace(/\/$/, ""), close: () => {} };
+  const script = join(ROOT, "tests", "support", "serve-stack.sh");
+  const child = spawn(script, EDITS, { stdio: ["pipe", "pipe", "inherit"] });
+  const ended = once(child, "exit");
+  const facts = {};
+  for await (const line of createInterface({ input: child.stdout })) {
+    if (line === "ready") break;
+    const at = line.indexOf("=");
+    facts[line.slice(0, at)] = line.slice(at + 1);
+  }
+  if (!facts.url) throw new Error("the stack did not start; its log is above");
+  const close = async (keep) => {
+    if (keep) child.stdin.write("keep\n");
+    child.stdin.end();
+    await ended;
+  };
+  return { url: facts.url, close };
+}
+
+export function openBrowser() {
+  const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
+  return chromium.launch({
+    executablePath,
+    args: [
+      "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+      "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
+    ],
+  });
+}
+
+/** A directory for this run's files, and how to remove it. */
+export function openDir() {
+  const dir = mkdtempSync(join(tmpdir(), "fastdisk-browser-"));
+  return { dir, close: () => rmSync(dir, { recursive: true, force: true }) };
+}
+
+/** Notes everything that must not happen on a page. */
+function watch(page, url, visitor) {
+  const expected = (text) => visitor.allowed.some((pattern) => pattern.test(text));
+  const report = (text) => {
+    if (!expected(text)) visitor.problems.push(text);
+  };
+  page.on("pageerror", (error) => report(`exception: ${error.message}`));
+  page.on("console", (message) => {
+    if (!["error", "warning"].includes(message.type())) return;
+    report(`console: ${message.text()} ${message.location().url}`);
+  });
+  page.on("request", (request) => {
+    const own = request.url().startsWith(`${url}/`) || /^(data|blob):/.test(request.url());
+    if (!own) report(`foreign request: ${request.url()}`);
+  });
+  page.on("requestfailed", (request) => {
+    const why = request.failure()?.errorText;
+    const path = request.url().slice(url.length);
+    const leftBehind = why === "net::ERR_ABORTED"; // a download, or the page went elsewhere
+    if (!leftBehind) report(`failed: ${request.method()} ${path} ${why}`);
+  });
+  page.on("response", (response) => {
+    const path = response.url().slice(url.length);
+    if (response.status() >= 400) report(`${response.status()} ${path}`);
+  });
+}
+
+/** A person in front of a browser of their own. */
+export async function visit({ browser, url }, options = {}) {
+  const context = await browser.newContext({
+    viewport: { width: 1280, height: 800 }, locale: "en-US", reducedMotion: "reduce",
+    ...options,
+  });
+  context.setDefaultTimeout(STEP_MS_MAX);
+  const page = await context.newPage();
+  const visitor = {
+    page, context, url, problems: [], allowed: [/401 \/api\/session/, /401.*\/api\/session/],
+    /** Says that something which would otherwise be a problem belongs to the test. */
+    allow: (...patterns) => visitor.allowed.push(...patterns),
+    close: async () => {
+      await context.close();
+      assert.deepEqual(visitor.problems, [], "the page had problems");
+    },
+  };
+  watch(page, url, visitor);
+  return visitor;
+}
+
+export async function ready(page) {
+  await page.waitForSelector("html[data-ready]");
+}
+
+let people = 0;
+const run = randomBytes(3).toString("hex");
+
+/** A user name that nobody had before. */
+export function newName() {
+  people += 1;
+  return `p${run}-${people}`;
+}
+
+export const PASSWORD = "seven quiet herons";
+
+/** Registers through the page; ends on the files page. */
+export async function register(visitor, { nickname = "" } = {}) {
+  const { page, url } = visitor;
+  const name = newName();
+  await page.goto(`${url}/register.html`);
+  await ready(page);
+  await page.fill("#name", name);
+  await page.fill("#password", PASSWORD);
+  if (nickname) await page.fill("#nickname", nickname);
+  await page.click("button[type=submit]");
+  await page.waitForURL(/files/);
+  await page.waitForSelector("#empty:not([hidden])");
+  return name;
+}
+
+/** Writes a file of bytes that nothing can compress or guess; the same for the same seed. */
+export async function makeFile(dir, name, bytes, seed = name) {
+  const path = join(dir, name);
+  mkdirSync(dirname(path), { recursive: true });
+  const key = createHash("md5").update(seed).digest();
+  const cipher = createCipheriv("aes-128-ctr", key, Buffer.alloc(16));
+  const out = createWriteStream(path);
+  const zeros = Buffer.alloc(1 << 20);
+  for (let left = bytes; left > 0; left -= zeros.length) {
+    const chunk = cipher.update(zeros.subarray(0, Math.min(left, zeros.length)));
+    if (!out.write(chunk)) await once(out, "drain");
+  }
+  out.end();
+  await once(out, "finish");
+  return path;
+}
+
+export async function digest(path) {
+  const hash = createHash("sha256");
+  for await (const chunk of createReadStream(path)) hash.update(chunk);
+  return hash.digest("hex");
+}
+
+/** The row of the list that shows a name. */
+export function rowOf(page, name) {
+  const title = page.getByTitle(name, { exact: true });
+  return page.locator("#rows .row").filter({ has: title });
+}
+
+/** The states of the transfer panel's rows, by name. */
+export function transferOf(page, name) {
+  const title = page.getByTitle(name, { exact: true });
+  return page.locator("#transfer-rows .transfer").filter({ has: title });
+}
+
+export async function uploaded(page, name) {
+  await page.locator('#transfer-rows .transfer[data-state="done"]')
+    .filter({ has: page.getByTitle(name, { exact: true }) }).first().waitFor();
+}
+
+/** Drags files from outside over the page and lets go, as the operating system would. */
+export async function drop(visitor, files, before = async () => {}) {
+  const client = await visitor.context.newCDPSession(visitor.page);
+  const data = { items: [], files, dragOperationsMask: 1 };
+  const at = { x: 600, y: 300, data };
+  await client.send("Input.dispatchDragEvent", { type: "dragEnter", ...at });
+  await client.send("Input.dispatchDragEvent", { type: "dragOver", ...at });
+  await before();
+  await client.send("Input.dispatchDragEvent", { type: "drop", ...at });
+  await client.detach();
+}
+
+/** Downloads a file of the list by its button; the path of what arrived, and the name offered. */
+export async function download(page, name) {
+  const arriving = page.waitForEvent("download");
+  await rowOf(page, name).locator(".get").click();
+  const arrived = await arriving;
+  return { path: await arrived.path(), name: arrived.suggestedFilename() };
+}

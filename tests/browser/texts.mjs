@@ -1,0 +1,40 @@
+// texts.mjs: the pages' texts, without a browser: both languages have all of them, and no more.
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { ROOT, test } from "./harness.mjs";
+
+const www = join(ROOT, "www");
+const load = async (code) => (await import(join(www, "js", "i18n", `${code}.js`))).default;
+
+function sources() {
+  const pages = readdirSync(www).filter((name) => name.endsWith(".html"));
+  const scripts = readdirSync(join(www, "js")).filter((name) => name.endsWith(".js"));
+  return [...pages, ...scripts.map((name) => join("js", name))]
+    .map((name) => readFileSync(join(www, name), "utf8")).join("\n");
+}
+
+const holes = (text) => [...text.matchAll(/\{(\w+)\}/g)].map(([, name]) => name).sort();
+
+test("texts: English and Chinese have the same keys with the same holes", async () => {
+  const [en, zh] = [await load("en"), await load("zh")];
+  assert.deepEqual(Object.keys(zh).sort(), Object.keys(en).sort());
+  for (const key of Object.keys(en)) {
+    assert.deepEqual(holes(zh[key]), holes(en[key]), key);
+    assert.notEqual(zh[key].trim(), "", key);
+  }
+});
+
+test("texts: every key that a page names exists, and every text is used", async () => {
+  const en = await load("en");
+  const text = sources();
+  for (const [, key] of text.matchAll(/data-t(?:-\w+)?="([^"]+)"/g)) {
+    assert.ok(Object.hasOwn(en, key), `a page names ${key}`);
+  }
+  const computed = /^(error|kind)\./; // put together from what the server says
+  for (const key of Object.keys(en)) {
+    const base = key.replace(/_(one|other)$/, "");
+    const used = text.includes(`"${key}"`) || text.includes(`"${base}"`) || computed.test(key);
+    assert.ok(used, `nothing uses ${key}`);
+  }
+});
