@@ -15,6 +15,9 @@ mod info;
 mod metadata;
 mod upload;
 
+#[cfg(test)]
+mod tests; // every disk fault during every operation
+
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;

@@ -1,0 +1,279 @@
+//! Puts the daemon together: configuration, listeners, the trackers' answers, the disks, the
+//! tasks beside the connections; and takes it apart at the end.
+//!
+//! The only place where the real disk is named. Decides nothing about requests.
+
+use std::{
+    ffi::OsString,
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use net::{
+    conn::Limits,
+    ports::{Listener, World},
+    program::{Basics, Daemon, Ready, run_daemon},
+    serve::{Admission, serve},
+    shutdown::Stop,
+};
+use tokio::task::JoinSet;
+
+use crate::{
+    ask, binlog,
+    binlog::writer::Writer,
+    config::{self, Config},
+    disk,
+    disk::{Gate, port::Disk, real::RealDisk, write::replace_whole},
+    parameters,
+    report::Reporter,
+    service, start,
+    start::IdentityFile,
+    state::counters::{Counters, Numbers},
+    store::{Parts, Store},
+};
+
+/// How long connections may go on after a stop was ordered.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Runs `fdfs_storaged`.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let daemon = Daemon {
+        name: "fdfs_storaged",
+        log_file: "storaged.log",
+        load: config::load,
+        basics: |config: &Config| Basics {
+            base_path: config.base_path.clone(),
+            log_level: config.log_level,
+        },
+    };
+    run_daemon(&daemon, args, storage)
+}
+
+async fn storage(config: Config, world: World, stop: Stop, ready: Ready) -> anyhow::Result<()> {
+    for remark in &config.remarks {
+        log::warn!("{remark}");
+    }
+    let config = Arc::new(config);
+    let listeners = listen(&config, &world)?;
+    let at = first_address(&listeners)?;
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::default());
+    let Some((facts, id)) = ask::facts(&world, &config, at.port(), stop.clone()).await? else {
+        return Ok(());
+    };
+    log::info!("storage of {} at {}, port {}", facts.group, facts.addresses, at.port());
+    report_unsupported(&facts.parameters);
+
+    let gate = Gate::new(config.disk_jobs);
+    let opening = {
+        let (disk, config, clock) = (Arc::clone(&disk), Arc::clone(&config), world.clock.now());
+        let address = facts.addresses;
+        move || open(&disk, &config, address, at.port(), clock)
+    };
+    let opened = gate.run(opening).await?;
+    let (log, log_thread) =
+        Writer::start(opened.log, config.durability).context("start the log")?;
+    let store = Arc::new(Store::new(Parts {
+        clock: Arc::clone(&world.clock),
+        random: Arc::clone(&world.random),
+        disk,
+        gate,
+        places: opened.places,
+        log,
+        counters: Counters::new(opened.numbers),
+        facts,
+        durability: config.durability,
+        distribution: config.distribution,
+        network_timeout: config.network_timeout,
+        read_only: config.store_paths.iter().map(|path| path.read_only).collect(),
+    }));
+    store.space_was_measured();
+
+    let mut tasks = background(&config, &world, &store, opened.identity, at.port(), id, &stop);
+    fill(&store, &opened.fresh, &mut tasks, &stop);
+    ready.announce(at)?;
+    serve_all(listeners, &config, &world, &store, &stop).await;
+
+    net::shutdown::drain(&mut tasks, GRACE).await;
+    save_numbers(&store, start::numbers_path(&config.base_path)).await;
+    drop(store);
+    // The last handle of the log is gone with the store, so its thread ends.
+    tokio::task::spawn_blocking(move || log_thread.join()).await?.ok();
+    Ok(())
+}
+
+/// What was found on the disks.
+struct Opened {
+    identity: Arc<IdentityFile>,
+    places: disk::layout::Places,
+    fresh: Vec<bool>,
+    numbers: Numbers,
+    log: binlog::log::Log,
+}
+
+/// Opens everything that lies on the disks. Blocks.
+fn open(
+    disk: &Arc<dyn Disk>,
+    config: &Config,
+    addresses: proto::address::Addresses,
+    port: u16,
+    now: net::ports::UnixTime,
+) -> anyhow::Result<Opened> {
+    let base = &config.base_path;
+    let secs = i64::try_from(now.secs()).unwrap_or(i64::MAX);
+    let identity = IdentityFile::open(Arc::clone(disk), base, secs)?;
+    let ip = addresses.first();
+    let (places, fresh) = start::places(disk, config, &identity, ip, port, now.secs32())?;
+    let save = identity.update(|identity| {
+        identity.last_ip = addresses.to_string();
+        identity.last_port = port;
+    });
+    save.context("save .data_init_flag")?;
+    let numbers = start::numbers(&**disk, base)?;
+    let log = start::log(disk, base)?;
+    Ok(Opened { identity: Arc::new(identity), places, fresh, numbers, log })
+}
+
+fn report_unsupported(parameters: &parameters::Parameters) {
+    if parameters.use_trunk_file {
+        log::warn!("the trackers ask for trunk files, which are not supported yet: plain files");
+    }
+    if parameters.slaves_as_links {
+        log::warn!("the trackers ask for slaves as links, not supported yet: plain files");
+    }
+}
+
+fn listen(config: &Config, world: &World) -> anyhow::Result<Vec<Box<dyn Listener>>> {
+    let mut port = config.port;
+    let mut all = Vec::new();
+    for ip in &config.bind {
+        let at = SocketAddr::new(*ip, port);
+        let listener = world.net.listen(at, config.network_timeout);
+        let listener = listener.with_context(|| format!("listen on {at}, key port"))?;
+        // With port 0 all addresses get the port that the first one was given.
+        port = listener.local_addr()?.port();
+        all.push(listener);
+    }
+    Ok(all)
+}
+
+fn first_address(listeners: &[Box<dyn Listener>]) -> anyhow::Result<SocketAddr> {
+    Ok(listeners.first().context("no address to listen on")?.local_addr()?)
+}
+
+/// Starts what runs beside the connections.
+fn background(
+    config: &Arc<Config>,
+    world: &World,
+    store: &Arc<Store>,
+    identity: Arc<IdentityFile>,
+    port: u16,
+    id: Option<proto::ids::StorageId>,
+    stop: &Stop,
+) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    let (config, store) = (Arc::clone(config), Arc::clone(store));
+    let path = start::numbers_path(&config.base_path);
+    let interval = config.stat_file_interval;
+    let reporter =
+        Reporter::new(world.clone(), Arc::clone(&config), Arc::clone(&store), identity, port, id);
+    let reporter = Arc::new(reporter);
+    for tracker in &config.trackers {
+        tasks.spawn(Arc::clone(&reporter).run(*tracker, stop.clone()));
+    }
+    let mut stopped = stop.clone();
+    tasks.spawn(async move {
+        let mut saved = store.counters.snapshot();
+        loop {
+            tokio::select! {
+                biased;
+                () = stopped.raised() => return,
+                () = tokio::time::sleep(interval) => {}
+            }
+            let now = store.counters.snapshot();
+            if now != saved {
+                save_numbers(&store, path.clone()).await;
+                saved = now;
+            }
+        }
+    });
+    tasks
+}
+
+/// Makes the directories of fresh store paths, without keeping the start waiting.
+fn fill(store: &Arc<Store>, fresh: &[bool], tasks: &mut JoinSet<()>, stop: &Stop) {
+    let indexes = (0..=u8::MAX).zip(fresh).filter(|(_, fresh)| **fresh).map(|(index, _)| index);
+    for index in indexes {
+        let (store, stop) = (Arc::clone(store), stop.clone());
+        let path = proto::ids::StorePath(index);
+        tasks.spawn(async move {
+            let dirs = store.places.get(path).map_or(0, disk::layout::Place::dirs);
+            for high in (0..dirs).filter_map(|high| u8::try_from(high).ok()) {
+                if stop.is_raised() {
+                    return;
+                }
+                let shared = Arc::clone(&store);
+                let job = move || shared.places.get(path).map_or(Ok(()), |place| place.fill(high));
+                if let Err(error) = store.gate.run(job).await {
+                    log::error!("make the directories of store path {path}: {error}");
+                    return;
+                }
+            }
+            log::info!("store path {path} has all its directories");
+        });
+    }
+}
+
+async fn serve_all(
+    listeners: Vec<Box<dyn Listener>>,
+    config: &Config,
+    world: &World,
+    store: &Arc<Store>,
+    stop: &Stop,
+) {
+    let share = (config.max_connections / listeners.len().max(1)).max(1);
+    let mut admission = Admission::open(share, Limits::new(config.network_timeout), GRACE);
+    if !config.allow_hosts.is_empty() {
+        let allowed = config.allow_hosts.clone();
+        admission.is_allowed = Arc::new(move |ip| allowed.contains(&ip));
+    }
+    let open = Arc::new(AtomicU32::new(0));
+    let most = u32::try_from(config.max_connections).unwrap_or(u32::MAX);
+    let mut accepting = JoinSet::new();
+    for listener in listeners {
+        let (store, open) = (Arc::clone(store), Arc::clone(&open));
+        let handler = move |conn, stop| {
+            let (store, open) = (Arc::clone(&store), Arc::clone(&open));
+            async move {
+                store.counters.connections(open.fetch_add(1, Ordering::Relaxed) + 1, most);
+                service::connection(Arc::clone(&store), conn, stop).await;
+                store.counters.connections(open.fetch_sub(1, Ordering::Relaxed) - 1, most);
+            }
+        };
+        let (admission, clock) = (admission.clone(), Arc::clone(&world.clock));
+        let stop = stop.clone();
+        accepting.spawn(async move {
+            serve(listener, admission, clock, stop, handler).await;
+        });
+    }
+    while accepting.join_next().await.is_some() {}
+}
+
+/// Saves the counters; they matter for the next directory and for statistics, not for files.
+async fn save_numbers(store: &Arc<Store>, path: PathBuf) {
+    let text = store.counters.snapshot().text();
+    let disk = Arc::clone(&store.disk);
+    let save = move || {
+        let saved = replace_whole(&*disk, &path, text.as_bytes());
+        saved.map_err(|error| (path, error))
+    };
+    if let Err((path, error)) = store.gate.run(save).await {
+        log::error!("save {}: {error}", path.display());
+    }
+}

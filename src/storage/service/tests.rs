@@ -1,0 +1,347 @@
+//! Every disk fault during an operation: the n-th call fails, the n-th and all later ones
+//! fail, the process dies before the n-th, the power goes with it. After each the store is
+//! opened again and compared with what clients were told (testing.md 9, anchors 27).
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use net::{
+    conn::{Conn, Limits},
+    ports::{Random, SystemClock},
+    shutdown::Stop,
+};
+use proto::{
+    address::Addresses,
+    fileid::{FileName, SourceId},
+    ids::GroupName,
+};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+
+use super::connection;
+use crate::{
+    binlog::{
+        log::{Log, ROTATE_BYTES},
+        writer::Writer,
+    },
+    commit::Durability,
+    disk::{
+        Gate,
+        layout::{Place, Places},
+        port::Disk,
+        simulated::{Chance, Plan, SimulatedDisk},
+    },
+    parameters::Parameters,
+    state::counters::Counters,
+    store::{Distribution, Facts, Parts, Store},
+};
+
+const SYNC: &str = "/base/data/sync";
+const EIO: i32 = 5;
+const ENOSPC: i32 = 28;
+
+/// Numbers in a row: different names without chance.
+struct Counting(AtomicU64);
+
+impl Random for Counting {
+    fn fill(&self, bytes: &mut [u8]) {
+        let number = self.0.fetch_add(1, Ordering::Relaxed).to_le_bytes();
+        bytes.iter_mut().zip(number.iter().cycle()).for_each(|(byte, n)| *byte = *n);
+    }
+}
+
+/// A store on `disk`, with a client connected to it.
+struct Served {
+    client: DuplexStream,
+    store: Arc<Store>,
+    log: std::thread::JoinHandle<()>,
+    task: tokio::task::JoinHandle<()>,
+    _stopper: net::shutdown::Stopper,
+}
+
+impl Served {
+    fn open(disk: &SimulatedDisk) -> Self {
+        let dyn_disk: Arc<dyn Disk> = Arc::new(disk.clone());
+        let place = Place::open(Arc::clone(&dyn_disk), Path::new("/base"), 1).unwrap().0;
+        let log = Log::open(Arc::clone(&dyn_disk), Path::new(SYNC), ROTATE_BYTES).unwrap().0;
+        let (writer, log) = Writer::start(log, Durability::Full).unwrap();
+        let ip = "10.0.0.1".parse().unwrap();
+        // Names of the next life differ from those of this one.
+        let seed = disk.files().len() as u64 * 1000;
+        let store = Arc::new(Store::new(Parts {
+            clock: Arc::new(SystemClock::new()),
+            random: Arc::new(Counting(AtomicU64::new(seed))),
+            disk: dyn_disk,
+            gate: Gate::new(4),
+            places: Places::new(vec![place]),
+            log: writer,
+            counters: Counters::default(),
+            facts: Facts {
+                group: GroupName::parse("group1").unwrap(),
+                addresses: Addresses::one(ip),
+                source: SourceId::of_ip(ip),
+                parameters: Parameters::parse("").unwrap(),
+                ids: Vec::new(),
+            },
+            durability: Durability::Full,
+            distribution: Distribution::RoundRobin { files_per_dir: 100 },
+            network_timeout: Duration::from_secs(30),
+            read_only: vec![false],
+        }));
+        let (client, server) = tokio::io::duplex(64 * 1024);
+        let limits = Limits::new(Duration::from_secs(30));
+        let peer = "127.0.0.1:1".parse().unwrap();
+        let conn = Conn::new(Box::new(server), peer, Arc::clone(&store.clock), limits);
+        let (stopper, stop) = Stop::pair();
+        let task = tokio::spawn(connection(Arc::clone(&store), conn, stop));
+        Self { client, store, log, task, _stopper: stopper }
+    }
+
+    /// Status and body of the answer.
+    async fn ask(&mut self, command: u8, body: &[u8]) -> (u8, Vec<u8>) {
+        let mut out = (body.len() as u64).to_be_bytes().to_vec();
+        out.extend([command, 0]);
+        out.extend(body);
+        let (mut reader, mut writer) = tokio::io::split(&mut self.client);
+        // An early refusal may come while the content is still on its way.
+        let write = async {
+            let _ = writer.write_all(&out).await;
+        };
+        let read = async {
+            let mut header = [0; 10];
+            reader.read_exact(&mut header).await.unwrap();
+            let len = u64::from_be_bytes(header[..8].try_into().unwrap());
+            let mut body = vec![0; len as usize];
+            reader.read_exact(&mut body).await.unwrap();
+            (header[9], body)
+        };
+        tokio::join!(write, read).1
+    }
+
+    async fn upload(&mut self, content: &[u8]) -> Result<String, u8> {
+        let mut body = vec![0xff];
+        body.extend((content.len() as u64).to_be_bytes());
+        body.extend([b"bin\0\0\0", content].concat());
+        match self.ask(11, &body).await {
+            (0, body) => Ok(String::from_utf8(body[16..].to_vec()).unwrap()),
+            (status, _) => Err(status),
+        }
+    }
+
+    async fn delete(&mut self, name: &str) -> Result<(), u8> {
+        status(self.ask(12, &named(name)).await.0)
+    }
+
+    async fn set_metadata(&mut self, name: &str, pairs: &str) -> Result<(), u8> {
+        let mut body = (name.len() as u64).to_be_bytes().to_vec();
+        body.extend((pairs.len() as u64).to_be_bytes());
+        body.extend([b"O", &named(name)[..], pairs.as_bytes()].concat());
+        status(self.ask(13, &body).await.0)
+    }
+
+    /// Ends everything that belongs to this store.
+    async fn close(self) {
+        let Self { client, store, log, task, _stopper } = self;
+        drop(client);
+        task.await.unwrap();
+        drop(store);
+        log.join().unwrap();
+    }
+}
+
+fn status(status: u8) -> Result<(), u8> {
+    if status == 0 { Ok(()) } else { Err(status) }
+}
+
+fn named(name: &str) -> Vec<u8> {
+    [b"group1\0\0\0\0\0\0\0\0\0\0", name.as_bytes()].concat()
+}
+
+fn path(name: &str) -> PathBuf {
+    Path::new("/base/data").join(&name[4..])
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Operation {
+    Upload(usize),
+    Delete,
+    SetMetadata,
+}
+
+const OPERATIONS: [Operation; 5] = [
+    Operation::Upload(5),
+    Operation::Upload(0),
+    Operation::Upload(200_000),
+    Operation::Delete,
+    Operation::SetMetadata,
+];
+const OLD: &str = "a\u{2}old";
+const NEW: &str = "a\u{2}new";
+
+fn content(len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i * 7 % 251) as u8).collect()
+}
+
+/// What the client was told.
+struct Told {
+    before: String,
+    outcome: Result<Option<String>, u8>,
+}
+
+/// One file with metadata is stored and answered; then `operation` runs under `plan`.
+async fn run(operation: Operation, plan: Plan) -> (SimulatedDisk, Told, u64) {
+    let disk = SimulatedDisk::with_dirs(&["/base", "/base/data", SYNC]);
+    let mut served = Served::open(&disk);
+    let before = served.upload(b"before").await.unwrap();
+    served.set_metadata(&before, OLD).await.unwrap();
+    disk.plan(plan);
+    let outcome = match operation {
+        Operation::Upload(len) => served.upload(&content(len)).await.map(Some),
+        Operation::Delete => served.delete(&before).await.map(|()| None),
+        Operation::SetMetadata => served.set_metadata(&before, NEW).await.map(|()| None),
+    };
+    served.close().await;
+    let effects = disk.effects();
+    (disk, Told { before, outcome }, effects)
+}
+
+/// Opens the store again and compares it with what the client was told.
+async fn check(operation: Operation, told: &Told, disk: &SimulatedDisk, when: &str) {
+    let mut served = Served::open(disk);
+    let mut files: BTreeMap<PathBuf, Vec<u8>> = disk.files();
+    let temporaries = files.keys().filter(|path| path.starts_with("/base/data/.tmp"));
+    assert_eq!(temporaries.count(), 0, "{when}: unfinished files are swept");
+    let log = String::from_utf8(files[&Path::new(SYNC).join("binlog.000")].clone()).unwrap();
+    files.retain(|path, _| path.starts_with("/base/data/00"));
+    let recorded = |letter: &str, name: &str| log.contains(&format!(" {letter} {name}\n"));
+
+    let metadata_path = path(&format!("{}-m", told.before));
+    let metadata = files.remove(&metadata_path);
+    let first = files.remove(&path(&told.before));
+    match (operation, &told.outcome) {
+        (Operation::Delete, Ok(_)) => {
+            assert_eq!((first, metadata), (None, None), "{when}: deleted is deleted");
+            assert!(recorded("D", &told.before), "{when}");
+        }
+        (Operation::Delete, Err(_)) => {
+            assert!(first.is_none_or(|f| f == b"before"), "{when}: there or not there");
+        }
+        (_, outcome) => {
+            assert_eq!(first.as_deref(), Some(&b"before"[..]), "{when}");
+            let set = operation == Operation::SetMetadata;
+            let metadata = metadata.unwrap();
+            let legal = match outcome {
+                Ok(_) if set => metadata == NEW.as_bytes(),
+                Err(_) if set => metadata == OLD.as_bytes() || metadata == NEW.as_bytes(),
+                _ => metadata == OLD.as_bytes(),
+            };
+            assert!(legal, "{when}: metadata {metadata:?}");
+        }
+    }
+    if let (Operation::Upload(len), Ok(Some(name))) = (operation, &told.outcome) {
+        let found = files.remove(&path(name));
+        assert!(found == Some(content(len)), "{when}: {name} is there and whole");
+        assert!(recorded("C", name), "{when}: {name} is in the binlog");
+    }
+    // An upload that nobody was told about may be there, but only whole and under its name.
+    for (path, found) in files {
+        let Operation::Upload(len) = operation else { panic!("{when}: {path:?} appeared") };
+        let text = path.strip_prefix("/base/data").unwrap().to_str().unwrap();
+        let name = FileName::parse(format!("M00/{text}"), 1).unwrap();
+        assert!(found == content(len), "{when}: {path:?} is not whole");
+        assert_eq!(name.record().map(|r| r.crc32), Some(crc32fast::hash(&found)), "{when}");
+        assert!(told.outcome.is_err(), "{when}: a second file");
+    }
+    let again = served.upload(b"again").await;
+    assert!(again.is_ok(), "{when}: the store takes files again: {again:?}");
+    served.close().await;
+}
+
+/// Runs every operation with a fault at its n-th effect, for every n.
+async fn sweep(plan: fn(u64) -> Plan, disks: impl Fn(&SimulatedDisk) -> Vec<SimulatedDisk>) {
+    for operation in OPERATIONS {
+        let (_, told, effects) = run(operation, Plan::Nothing).await;
+        assert!(told.outcome.is_ok() && 3 < effects, "{operation:?} without a fault");
+        for nth in 1..=effects {
+            let plan = plan(nth);
+            let (disk, told, _) = run(operation, plan).await;
+            for disk in disks(&disk) {
+                check(operation, &told, &disk, &format!("{operation:?} {plan:?}")).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_failing_call() {
+    for errno in [EIO, ENOSPC] {
+        let plan = if errno == EIO { |n| Plan::Fail(n, EIO) } else { |n| Plan::Fail(n, ENOSPC) };
+        sweep(plan, |disk| vec![disk.after_kill()]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_for_good() {
+    sweep(|n| Plan::FailFrom(n, EIO), |disk| vec![disk.after_kill()]).await;
+}
+
+#[tokio::test]
+async fn death_at_every_effect() {
+    sweep(Plan::Die, |disk| vec![disk.after_kill()]).await;
+}
+
+#[tokio::test]
+async fn power_loss_at_every_effect() {
+    let seed = std::env::var("SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1u64);
+    println!("SEED={seed}");
+    let images = move |disk: &SimulatedDisk| {
+        let image = |n| disk.after_power_loss(&mut Chance(seed.wrapping_mul(1000) + n));
+        (0..16).map(image).collect()
+    };
+    sweep(Plan::Die, images).await;
+    // And after the answer, with no fault at all before it.
+    for operation in OPERATIONS {
+        let (disk, told, _) = run(operation, Plan::Nothing).await;
+        for disk in images(&disk) {
+            check(operation, &told, &disk, &format!("{operation:?} answered")).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refused_upload_leaves_nothing_behind() {
+    for len in [5, 200_000] {
+        let effects = run(Operation::Upload(len), Plan::Nothing).await.2;
+        for nth in 1..=effects {
+            let (disk, told, _) = run(Operation::Upload(len), Plan::Fail(nth, EIO)).await;
+            let stored = disk.files().keys().filter(|p| p.starts_with("/base/data/00")).count();
+            let files = stored - 2; // the first file and its metadata
+            assert_eq!(files, usize::from(told.outcome.is_ok()), "effect {nth}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn after_a_failed_sync_nothing_is_written_before_a_restart() {
+    let disk = SimulatedDisk::with_dirs(&["/base", "/base/data", SYNC]);
+    let mut served = Served::open(&disk);
+    let name = served.upload(b"before").await.unwrap();
+    // create, write, sync: the third effect of an upload.
+    disk.plan(Plan::Fail(3, EIO));
+    assert_eq!(served.upload(b"lost").await, Err(5));
+    let effects = disk.effects();
+    assert_eq!(served.upload(b"later").await, Err(28), "no path takes uploads");
+    assert_eq!(served.delete(&name).await, Err(30));
+    assert_eq!(served.set_metadata(&name, NEW).await, Err(30));
+    assert_eq!(disk.effects(), effects, "the disk was not even asked");
+    served.close().await;
+    let mut served = Served::open(&disk);
+    assert!(served.upload(b"after the restart").await.is_ok());
+    served.close().await;
+}
