@@ -68,9 +68,12 @@ test-%: deps-test
 
 # Deliver
 
-.PHONY: install bench
+.PHONY: install bench bench-fcgi
 install: build nginx-module ## programs, module, pages, samples and units below PREFIX
 	@conf/install.sh "$(DESTDIR)" "$(PREFIX)"
 
-bench: deps-test ## FastCGI through nginx, beside `return 200` and a C worker
+bench: deps-test ## everything that is measured, beside what it is compared with
 	@tests/run.sh bench
+
+bench-fcgi: deps-test ## FastCGI through nginx, beside `return 200` and a C worker
+	@tests/bench/fcgi.sh
