@@ -3,12 +3,17 @@
 //! Called by `ffi` for each request in a location with `ngx_fastdfs_module`. Ranges,
 //! conditions and HEAD are nginx's own filters' work; this only says what they need to know.
 
-use proto::fileid::{FileName, Kind, NORMAL_LEN, STORE_PATHS_MAX};
+use std::fmt::Write as _;
+
+use proto::fileid::{FileName, Kind, NORMAL_LEN, Record, STORE_PATHS_MAX};
 use proto::ids::GroupName;
 
 use crate::conf::Conf;
 use crate::ffi::{Level, Method, OpenFile, Request, Status};
 use crate::{locate, range};
+
+/// Two numbers of 16 hexadecimal digits, a dash, two quotes.
+const ETAG_LEN_MAX: usize = 35;
 
 /// Why a request is not answered with a file.
 #[derive(Debug, PartialEq)]
@@ -33,6 +38,13 @@ pub(crate) enum Refusal {
     Nginx(Status),
 }
 
+/// A file id and what is decoded from it, once for each request.
+pub(crate) struct Wanted {
+    pub(crate) name: FileName,
+    pub(crate) record: Record,
+    pub(crate) kind: Kind,
+}
+
 /// Answers one request.
 pub(crate) fn answer(request: &mut Request<'_>, conf: &Conf) -> Status {
     serve(request, conf).unwrap_or_else(|refusal| refuse(request, &refusal))
@@ -44,17 +56,17 @@ fn serve(request: &mut Request<'_>, conf: &Conf) -> Result<Status, Refusal> {
     if request.method() == Method::Other {
         return Err(Refusal::Method);
     }
-    let name = wanted(request.path(), conf)?;
+    let wanted = wanted(request.path(), conf)?;
     request.discard_body()?;
-    let file = locate::open(request, conf, &name)?;
+    let file = locate::open(request, conf, &wanted)?;
     check_range(request, &file)?;
-    describe(request, &name, &file)?;
+    describe(request, &wanted, &file)?;
     request.send(file)
 }
 
 /// The file that the address names: `/group1/M00/...`, or `/M00/...` if so configured, never
 /// both (http.md 3).
-fn wanted(path: &[u8], conf: &Conf) -> Result<FileName, Refusal> {
+fn wanted(path: &[u8], conf: &Conf) -> Result<Wanted, Refusal> {
     let path = path.strip_prefix(b"/").ok_or(Refusal::Form("not an absolute path"))?;
     let (group, text) = if conf.url_has_group() {
         let slash = path.iter().position(|byte| *byte == b'/');
@@ -71,10 +83,13 @@ fn wanted(path: &[u8], conf: &Conf) -> Result<FileName, Refusal> {
     }
     let store_paths = if here { conf.store_paths() } else { STORE_PATHS_MAX };
     let name = FileName::parse(text, store_paths).map_err(|_| Refusal::Form("not a file id"))?;
-    if name.as_str().len() < NORMAL_LEN || name.kind().is_none() {
-        return Err(Refusal::Form("not the name of a stored file"));
+    let record = name.record().ok_or(Refusal::Form("not the name of a stored file"))?;
+    if name.as_str().len() < NORMAL_LEN {
+        return Err(Refusal::Form("the name of a stored file is longer"));
     }
-    if here { Ok(name) } else { Err(Refusal::NotHere("a group of other servers")) }
+    let kind = name.kind_with(&record);
+    let wanted = Wanted { name, record, kind };
+    if here { Ok(wanted) } else { Err(Refusal::NotHere("a group of other servers")) }
 }
 
 fn group_name(text: &[u8]) -> Option<GroupName> {
@@ -95,13 +110,16 @@ fn check_range(request: &mut Request<'_>, file: &OpenFile) -> Result<(), Refusal
 /// The headers that say which content this is. The bytes behind a normal file's name never
 /// change, so its time, sum and size are those in the name, on every server alike; appenders
 /// grow and slaves can be made again, so theirs are those of the file.
-fn describe(request: &mut Request<'_>, name: &FileName, file: &OpenFile) -> Result<(), Refusal> {
-    let record = name.record().filter(|_| name.kind() == Some(Kind::Normal));
-    let (modified, tag) = match record {
-        Some(record) => (i64::from(record.timestamp), record.crc32.into()),
-        None => (file.mtime(), file.mtime()),
+fn describe(request: &mut Request<'_>, wanted: &Wanted, file: &OpenFile) -> Result<(), Refusal> {
+    let record = &wanted.record;
+    let (modified, tag) = match wanted.kind {
+        Kind::Normal => (i64::from(record.timestamp), i64::from(record.crc32)),
+        Kind::Appender | Kind::Slave => (file.mtime(), file.mtime()),
     };
-    request.set_etag(&format!("\"{tag:x}-{:x}\"", file.size()))?;
+    let mut etag = String::with_capacity(ETAG_LEN_MAX);
+    // Writing to a string cannot fail.
+    let _ = write!(etag, "\"{tag:x}-{:x}\"", file.size());
+    request.set_etag(&etag)?;
     request.set_file_headers(modified, file.size())
 }
 

@@ -4,18 +4,19 @@
 //! Called by `handler`. Reads no content and follows symbolic links, as links between stored
 //! files need. Names that point into a trunk container are recognised and not served.
 
-use proto::fileid::FileName;
+use proto::fileid::Kind;
 
 use crate::conf::Conf;
 use crate::ffi::{OpenFile, Request};
-use crate::handler::Refusal;
+use crate::handler::{Refusal, Wanted};
 
-/// Opens the file that `name` stands for.
+/// Opens the file that `wanted` stands for.
 pub(crate) fn open(
     request: &mut Request<'_>,
     conf: &Conf,
-    name: &FileName,
+    wanted: &Wanted,
 ) -> Result<OpenFile, Refusal> {
+    let name = &wanted.name;
     if name.slot().is_some() {
         return Err(Refusal::NotHere("files in trunk containers are not served yet"));
     }
@@ -26,7 +27,7 @@ pub(crate) fn open(
     }
     // The name is the first witness of what was stored. A file that disagrees was cut short or
     // replaced, and half a file with status 200 would be taken for the whole.
-    if name.size().is_some_and(|size| size != file.size()) {
+    if wanted.kind == Kind::Normal && wanted.record.size.size() != file.size() {
         return Err(Refusal::Damaged { size: file.size() });
     }
     Ok(file)

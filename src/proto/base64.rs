@@ -46,9 +46,17 @@ pub fn decode<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     Some(out)
 }
 
+/// By ranges and not by a search: the nginx module decodes a name for every download.
 fn value_of(byte: u8) -> Option<u32> {
-    let index = ALPHABET.iter().position(|b| *b == byte)?;
-    u32::try_from(index).ok()
+    let value = match byte {
+        b'A'..=b'Z' => byte.wrapping_sub(b'A'),
+        b'a'..=b'z' => byte.wrapping_sub(b'a').wrapping_add(26),
+        b'0'..=b'9' => byte.wrapping_sub(b'0').wrapping_add(52),
+        b'-' => 62,
+        b'_' => 63,
+        _ => return None,
+    };
+    Some(u32::from(value))
 }
 
 #[cfg(test)]

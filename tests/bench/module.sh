@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# Compares the download module with nginx's own static files: same nginx, same files, in turn.
+#
+#   tests/bench/module.sh [ROUNDS] [SECONDS]      defaults: 3 rounds of 2 seconds each
+#
+# Prints for each size the requests per second of both and two ratios, medians over the rounds:
+# of requests per second, and of nginx's own CPU time per request, which says the same on a
+# machine that is busy with other things. 1.00 is as good as static; the goal is 0.97 or more.
+# Needs wrk and the release build of the module (nginx/module/build.sh release).
+set -euo pipefail
+
+rounds=${1:-3} seconds=${2:-2}
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+module=${CARGO_TARGET_DIR:-$root/target}/release/libngx_fastdfs_module.so
+PATH=$PATH:/usr/sbin:/usr/local/sbin
+for program in nginx wrk; do
+    command -v "$program" >/dev/null || { echo "no $program: apt-get install $program" >&2; exit 1; }
+done
+[ -f "$module" ] || { echo "no $module: run nginx/module/build.sh release" >&2; exit 1; }
+
+dir=$(mktemp -d)
+trap 'nginx -p "$dir" -c "$dir/nginx.conf" -s stop 2>/dev/null || true; rm -rf "$dir"' EXIT
+chmod 755 "$dir"
+files=$dir/store/data/00/00
+mkdir -p "$files" "$dir/tmp"
+
+# The name of a normal file of $1 bytes (storage.md 2.3): id, time, size, sum in base64.
+name() {
+    local record
+    record=$(printf '0a4d00016b0364e8804959d9%08xb70b4c26' "$1" | sed 's/../\\x&/g')
+    # shellcheck disable=SC2059 # the format is the record
+    printf "$(printf "$record" | base64 -w0 | tr '+/' '-_' | cut -c1-27)514.jpg"
+}
+
+port=${PORT:-$((20000 + RANDOM % 10000))}
+cat >"$dir/nginx.conf" <<CONF
+user $(id -un);
+worker_processes 1;
+load_module $module;
+pid $dir/pid;
+error_log $dir/error.log warn;
+events { worker_connections 512; }
+http {
+    include /etc/nginx/mime.types;
+    access_log off;
+    client_body_temp_path $dir/tmp/a; proxy_temp_path $dir/tmp/b; fastcgi_temp_path $dir/tmp/c;
+    uwsgi_temp_path $dir/tmp/d; scgi_temp_path $dir/tmp/e;
+    sendfile on; tcp_nopush on; keepalive_requests 1000000;
+    ${CACHE-open_file_cache max=1000; open_file_cache_valid 1s;}
+    server {
+        listen 127.0.0.1:$port;
+        location /group1/M00/ { fastdfs_group group1; fastdfs_store_path $dir/store; ngx_fastdfs_module; }
+        location /static1/M00/ { alias $dir/store/data/; }
+    }
+}
+CONF
+nginx -p "$dir" -c "$dir/nginx.conf"
+until [ -s "$dir/pid" ] && worker=$(pgrep -P "$(cat "$dir/pid")"); do sleep 0.05; done
+
+cpu_ticks() { awk '{ print $14 + $15 }' "/proc/$worker/stat"; }
+
+# Prints requests per second and microseconds of CPU per request for one address.
+measure() {
+    local before after report
+    before=$(cpu_ticks)
+    report=$(wrk -t1 -c32 -d"${seconds}s" "http://127.0.0.1:$port$1")
+    after=$(cpu_ticks)
+    if grep -q 'Non-2xx\|Socket errors' <<<"$report"; then
+        echo "$1: $report" >&2
+        exit 1
+    fi
+    awk -v ticks=$((after - before)) -v hz="$(getconf CLK_TCK)" '
+        $2 == "requests" { n = $1 } $1 == "Requests/sec:" { rate = $2 }
+        END { printf "%.0f %.2f\n", rate, ticks / hz * 1e6 / n }' <<<"$report"
+}
+
+median() { sort -g | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
+
+echo "     size    module/s    static/s    requests   cpu/request"
+for size in 4096 65536 1048576; do
+    file=$(name "$size")
+    head -c "$size" /dev/urandom >"$files/$file"
+    results=$dir/results.$size
+    for _ in $(seq "$rounds"); do
+        echo "$(measure "/group1/M00/00/00/$file") $(measure "/static1/M00/00/00/$file")"
+    done >"$results"
+    printf '%9d %11.0f %11.0f %11.3f %13.3f\n' "$size" \
+        "$(awk '{ print $1 }' "$results" | median)" "$(awk '{ print $3 }' "$results" | median)" \
+        "$(awk '{ print $1 / $3 }' "$results" | median)" \
+        "$(awk '{ print $4 / $2 }' "$results" | median)"
+done
