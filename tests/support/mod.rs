@@ -7,8 +7,10 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 pub(crate) mod checker;
+pub(crate) mod cluster;
 pub(crate) mod history;
 pub(crate) mod http;
+pub(crate) mod recorder;
 pub(crate) mod seed;
 pub(crate) mod stack;
 pub(crate) mod wait;

@@ -1,0 +1,225 @@
+//! A store of real daemons: one tracker and some storages in directories of their own.
+//!
+//! Started in the foreground on leased ports, stopped by signal, killed without warning, started
+//! again; every member has an address of its own in 127.0.0.0/8. What members hold is read twice:
+//! through the protocol, and from the disk as the specification lays it out.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use super::checker::{Held, Members};
+use super::history::sha256;
+use super::stack::bin_dir;
+use super::wait::eventually;
+
+/// A daemon listens, stops, joins within this time.
+const SOON: Duration = Duration::from_secs(30);
+
+/// One daemon and its directory.
+#[derive(Debug)]
+pub(crate) struct Daemon {
+    program: &'static str,
+    pub(crate) address: SocketAddr,
+    pub(crate) dir: PathBuf,
+    child: Mutex<Option<Child>>,
+}
+
+impl Daemon {
+    fn new(dir: &Path, program: &'static str, address: SocketAddr, config: &str) -> Self {
+        for made in ["base", "store0"] {
+            fs::create_dir_all(dir.join(made)).expect("the directory is ours");
+        }
+        let head = format!(
+            "bind_addr = {}\nport = {}\nbase_path = {}\n",
+            address.ip(),
+            address.port(),
+            dir.join("base").display()
+        );
+        put(&dir.join("conf"), &format!("{head}{config}"));
+        Self { program, address, dir: dir.to_owned(), child: Mutex::new(None) }
+    }
+
+    /// Starts it and waits until it says that it listens.
+    pub(crate) fn start(&self) {
+        let said = self.dir.join("stdout");
+        let log = File::options().create(true).append(true).open(self.dir.join("log"));
+        let child = Command::new(bin_dir().join(self.program))
+            .arg(self.dir.join("conf"))
+            .args(["start", "--foreground"])
+            .stdin(Stdio::null())
+            .stdout(File::create(&said).expect("the directory is ours"))
+            .stderr(log.expect("the directory is ours"))
+            .spawn()
+            .unwrap_or_else(|e| panic!("{}: {e}", self.program));
+        let mut own = self.child.lock().expect("no test panics while it holds this");
+        assert!(own.replace(child).is_none(), "{} runs already", self.program);
+        drop(own);
+        let line = format!("listening on {}", self.address);
+        eventually(&format!("{} says `{line}`", self.program), SOON, || {
+            assert!(!self.has_ended(), "{} ended:\n{}", self.program, self.log());
+            let text = fs::read_to_string(&said).unwrap_or_default();
+            text.lines().any(|known| known == line).then_some(())
+        });
+    }
+
+    fn has_ended(&self) -> bool {
+        let mut own = self.child.lock().expect("no test panics while it holds this");
+        let child = own.as_mut().expect("it was started");
+        child.try_wait().expect("it is our child").is_some()
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(&self) {
+        let mut child = self.take();
+        child.kill().expect("it is our child");
+        child.wait().expect("it is our child");
+    }
+
+    /// SIGTERM, then waits for it to end.
+    pub(crate) fn stop(&self) -> ExitStatus {
+        let mut child = self.take();
+        let sent = Command::new("kill").arg(child.id().to_string()).status();
+        assert!(sent.expect("kill runs").success());
+        let child = Mutex::new(&mut child);
+        eventually(&format!("{} stops", self.program), SOON, || {
+            let mut child = child.lock().expect("nobody else has it");
+            child.try_wait().expect("it is our child")
+        })
+    }
+
+    fn take(&self) -> Child {
+        let mut own = self.child.lock().expect("no test panics while it holds this");
+        own.take().expect("it runs")
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.dir.join("log")).unwrap_or_default()
+    }
+
+    /// Plain files of the store path with their content, by file id.
+    pub(crate) fn on_disk(&self, group: &str) -> BTreeMap<String, Vec<u8>> {
+        let mut files = BTreeMap::new();
+        let data = self.dir.join("store0/data");
+        for (first, dir) in entries(&data) {
+            for (second, dir) in entries(&dir) {
+                for (name, path) in entries(&dir) {
+                    let bytes = fs::read(&path).expect("stored files can be read");
+                    files.insert(format!("{group}/M00/{first}/{second}/{name}"), bytes);
+                }
+            }
+        }
+        files
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let own = self.child.get_mut().map(Option::take);
+        if let Ok(Some(mut child)) = own {
+            // It may have ended by itself; a test that cares has looked before.
+            let _ended = child.kill();
+            let _status = child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("== log of {} ({})\n{}", self.program, self.address, self.log());
+        }
+    }
+}
+
+/// The two levels of directories have names of two hexadecimal digits; others are not listed.
+fn entries(dir: &Path) -> Vec<(String, PathBuf)> {
+    let Ok(found) = fs::read_dir(dir) else { return Vec::new() };
+    let named = found.map(|entry| {
+        let entry = entry.expect("stored directories can be read");
+        (entry.file_name().to_string_lossy().into_owned(), entry.path())
+    });
+    named.filter(|(name, path)| path.is_file() || name.len() == 2).collect()
+}
+
+#[allow(clippy::disallowed_methods, reason = "a test's own file need not survive power loss")]
+fn put(path: &Path, text: &str) {
+    fs::write(path, text).expect("the directory is ours");
+}
+
+/// One tracker and its storages, all of `group1`.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pub(crate) tracker: Daemon,
+    pub(crate) storages: Vec<Daemon>,
+    /// Holds the ports.
+    lease: Child,
+    dir: PathBuf,
+}
+
+impl Cluster {
+    /// Starts everything and waits until the tracker knows where uploads go.
+    pub(crate) fn start(name: &str, storages: u8) -> Self {
+        let dir = std::env::temp_dir().join(format!("fastdisk-{name}-{}", std::process::id()));
+        fs::create_dir_all(&dir).expect("the temporary directory can be written");
+        let (lease, ports) = lease(1 + usize::from(storages));
+        let (first, others) = ports.split_first().expect("there are some");
+        let at: SocketAddr = ([127, 0, 0, 1], *first).into();
+        let config = "check_active_interval = 3\nreserved_storage_space = 0\n";
+        let tracker = Daemon::new(&dir.join("tracker"), "fdfs_trackerd", at, config);
+        let storages = others.iter().zip(1..).map(|(port, index)| {
+            let dir = dir.join(format!("storage{index}"));
+            let config = format!(
+                "group_name = group1\ntracker_server = {at}\nstore_path0 = {}\n\
+                 subdir_count_per_path = 4\nheart_beat_interval = 1\nstat_report_interval = 1\n",
+                dir.join("store0").display()
+            );
+            Daemon::new(&dir, "fdfs_storaged", ([127, 0, 0, index], *port).into(), &config)
+        });
+        let cluster = Self { tracker, storages: storages.collect(), lease, dir };
+        cluster.tracker.start();
+        cluster.storages.iter().for_each(Daemon::start);
+        cluster
+    }
+
+    /// Whole files on each member's disk; metadata are left to the protocol.
+    pub(crate) fn on_disks(&self) -> Members {
+        let mut members = Members::new();
+        for storage in &self.storages {
+            let files = storage.on_disk("group1").into_iter().map(|(id, bytes)| {
+                let length = u64::try_from(bytes.len()).expect("it fits");
+                (id, Held { length, sha256: sha256(&bytes), metadata: Vec::new() })
+            });
+            members.insert(storage.address.to_string(), files.collect());
+        }
+        members
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.lease.stdin.take(); // its end gives the ports back
+        let _status = self.lease.wait();
+        if !std::thread::panicking() {
+            // Daemons that still run are killed after this; nothing else is in there.
+            let _left = fs::remove_dir_all(&self.dir);
+        }
+    }
+}
+
+/// Ports from `ports.sh`, held as long as its input is open.
+fn lease(count: usize) -> (Child, Vec<u16>) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/ports.sh");
+    let mut child = Command::new(script)
+        .arg(count.to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("bash runs");
+    let mut line = String::new();
+    let out = child.stdout.take().expect("it is piped");
+    BufReader::new(out).read_line(&mut line).expect("it prints the ports");
+    let ports: Vec<u16> = line.split_whitespace().filter_map(|port| port.parse().ok()).collect();
+    assert_eq!(ports.len(), count, "ports.sh printed {line:?}");
+    (child, ports)
+}
