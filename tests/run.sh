@@ -72,7 +72,7 @@ unit() {
 }
 
 system() {
-    cargo test --test system -- --test-threads=4
+    cargo test --test storage --test system -- --test-threads=4
 }
 
 build_module() {
