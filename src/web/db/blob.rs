@@ -23,23 +23,23 @@ pub(crate) const STALE_MS: u64 = 10 * 60 * 1000;
 const LOCK_USER: &str = "\
 SELECT quota_bytes, used_bytes FROM user WHERE id = ? AND disabled_ms IS NULL FOR UPDATE";
 const UNDER_WAY: &str = "\
-SELECT COUNT(*), CAST(COALESCE(SUM(size), 0) AS UNSIGNED) FROM blob
+SELECT COUNT(*), CAST(COALESCE(SUM(size), 0) AS UNSIGNED) FROM `blob`
 WHERE storing_for = ? AND touched_ms > ?";
 const RESERVE: &str = "\
-INSERT INTO blob (size, refcount, state, storing_for, touched_ms, created_ms)
+INSERT INTO `blob` (size, refcount, state, storing_for, touched_ms, created_ms)
 VALUES (?, 0, 'storing', ?, ?, ?)";
-const TOUCH: &str = "UPDATE blob SET touched_ms = ? WHERE id = ? AND state = 'storing'";
-const ABANDON: &str = "DELETE FROM blob WHERE id = ? AND state = 'storing'";
-const SWEEP: &str = "DELETE FROM blob WHERE state = 'storing' AND touched_ms < ?";
-const STATE: &str = "SELECT state = 'live' FROM blob WHERE id = ? FOR UPDATE";
+const TOUCH: &str = "UPDATE `blob` SET touched_ms = ? WHERE id = ? AND state = 'storing'";
+const ABANDON: &str = "DELETE FROM `blob` WHERE id = ? AND state = 'storing'";
+const SWEEP: &str = "DELETE FROM `blob` WHERE state = 'storing' AND touched_ms < ?";
+const STATE: &str = "SELECT state = 'live' FROM `blob` WHERE id = ? FOR UPDATE";
 const SHARE: &str = "\
-UPDATE blob SET refcount = refcount + 1 WHERE sha256 = ? AND size = ? AND state = 'live'";
+UPDATE `blob` SET refcount = refcount + 1 WHERE sha256 = ? AND size = ? AND state = 'live'";
 const PROMOTE: &str = "\
-UPDATE blob SET sha256 = ?, md5 = ?, size = ?, file_id = ?, media_type = ?, refcount = 1,
+UPDATE `blob` SET sha256 = ?, md5 = ?, size = ?, file_id = ?, media_type = ?, refcount = 1,
     state = 'live', storing_for = NULL, touched_ms = ?
 WHERE id = ? AND state = 'storing'";
 const BY_HASH: &str =
-    "SELECT id, media_type FROM blob WHERE sha256 = ? AND size = ? AND state = 'live'";
+    "SELECT id, media_type FROM `blob` WHERE sha256 = ? AND size = ? AND state = 'live'";
 
 /// What the bytes hashed to on their way through.
 #[derive(Clone, Debug, PartialEq, Eq)]

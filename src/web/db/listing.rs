@@ -158,7 +158,7 @@ fn statement(sort: Sort, order: Order, after: bool) -> String {
     format!(
         "SELECT n.id, n.parent, n.kind, n.name, n.size, b.media_type, n.category, n.created_ms,
             n.modified_ms, NULL
-        FROM node n FORCE INDEX ({index}) LEFT JOIN blob b ON b.id = n.blob_id
+        FROM node n FORCE INDEX ({index}) LEFT JOIN `blob` b ON b.id = n.blob_id
         WHERE n.owner = ? AND n.live_in = ? AND n.kind = ? {seek}
         ORDER BY {key} {direction}, n.id {direction} LIMIT ?"
     )

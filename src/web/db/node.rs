@@ -15,7 +15,7 @@ use crate::name::Name;
 const FOUND: &str = "\
 SELECT n.id, n.parent, n.kind, n.name, n.size, b.media_type, n.category, n.created_ms,
     n.modified_ms, b.file_id
-FROM node n LEFT JOIN blob b ON b.id = n.blob_id
+FROM node n LEFT JOIN `blob` b ON b.id = n.blob_id
 WHERE n.id = ? AND n.owner = ? AND n.trashed_ms IS NULL";
 // Held until the commit, so that the folder cannot go while something is put into it.
 const HOLD_FOLDER: &str = "\
@@ -29,7 +29,7 @@ const TAKE_SPACE: &str =
 const BY_NAME: &str = "\
 SELECT n.id, n.parent, n.kind, n.name, n.size, b.media_type, n.category, n.created_ms,
     n.modified_ms, b.file_id
-FROM node n JOIN blob b ON b.id = n.blob_id
+FROM node n JOIN `blob` b ON b.id = n.blob_id
 WHERE n.owner = ? AND n.live_in = ? AND n.name = ? AND b.sha256 = ? AND b.size = ?";
 
 const NAME_TAKEN: &str = "SELECT id FROM node WHERE owner = ? AND live_in = ? AND name = ?";
