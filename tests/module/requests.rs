@@ -311,3 +311,42 @@ fn what_is_not_a_whole_plain_file_is_not_served() {
         assert!(server.error_log().contains(logged), "{logged}: {}", server.error_log());
     }
 }
+
+/// A generator that a seed repeats: xorshift.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, end: usize) -> usize {
+        for (left, by) in [(true, 13), (false, 7), (true, 17)] {
+            self.0 ^= if left { self.0 << by } else { self.0 >> by };
+        }
+        usize::try_from(self.0 % end as u64).expect("it is below a usize")
+    }
+}
+
+#[test]
+fn damaged_addresses_end_no_worker() {
+    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(|| u64::from(std::process::id()) << 20 | 1);
+    println!("SEED={seed}");
+    let (server, f, bytes) = with_f();
+    let (whole, mut chance) = (url(&f), Chance(seed));
+    let pieces = ["/", "..", "%00", "%ff", "M", "_", "-m", "A", "0", "%", "?", "//", ".jpg", "="];
+    for _ in 0..500 {
+        let mut target = whole.clone();
+        for _ in 0..1 + chance.below(3) {
+            let at = 1 + chance.below(target.len() - 1);
+            match chance.below(3) {
+                0 => target.truncate(at),
+                1 => target.insert_str(at, pieces[chance.below(pieces.len())]),
+                _ => target.replace_range(at..=at, pieces[chance.below(pieces.len())]),
+            }
+            target = if target.len() < 2 { whole.clone() } else { target };
+        }
+        let answer = server.get(&target, &["Range: bytes=3-5"]);
+        let sent = answer.status == 206 && answer.body == bytes[3..=5];
+        assert!(sent || [400, 404].contains(&answer.status), "{target}: {}", answer.status);
+    }
+    let log = server.error_log();
+    assert!(!log.contains("exited on signal") && !log.contains("[alert]"), "{log}");
+}
