@@ -89,6 +89,9 @@ fn merge(
     if current != brief.state && !settled && (is_gone(brief.state) || current < brief.state) {
         group.move_to(ix, brief.state, effects);
         group.touch();
+        // The reference does not save here. But whoever has just been filled would wait for
+        // old files again if this tracker crashed, and nobody would send them.
+        effects.push(Effect::SaveSoon(StateFile::Storages));
     }
     Ok(())
 }
