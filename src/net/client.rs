@@ -13,7 +13,7 @@ use proto::fileid::FileId;
 use proto::ids::{Extension, GroupName};
 use proto::metadata::Metadata;
 use proto::status::Status;
-use proto::storage::info::FileInfo;
+use proto::storage::info::{FileInfo, InfoFlags};
 use proto::storage::metadata::SetMode;
 use proto::tracker::query::Endpoint;
 use proto::wire::DecodeError;
@@ -162,9 +162,9 @@ impl Client {
     }
 
     /// Size, time and sum of a file, as a storage that has it says.
-    pub async fn info(&self, file: &FileId) -> Result<FileInfo, ClientError> {
+    pub async fn info(&self, file: &FileId, flags: InfoFlags) -> Result<FileInfo, ClientError> {
         let server = address_of(self.trackers.query_fetch(file).await?);
-        storage::info(&self.pool, server, file, Status::OK).await
+        storage::info(&self.pool, server, file, flags).await
     }
 
     /// Writes the name/value pairs of a file.

@@ -177,13 +177,18 @@ where
     info!("{} starts, configuration {}", daemon.name, args.conf.display());
     let ready = Ready { detached: args.detached };
     let outcome = in_runtime(on_hang_up, |world, stop| serve(settings, world, stop, ready));
-    if let Err(error) = &outcome {
-        error!("{} ends: {error:#}", daemon.name);
-    } else {
-        info!("{} has stopped", daemon.name);
-    }
     drop(pid_file);
-    outcome.map(|()| ExitCode::SUCCESS)
+    match outcome {
+        Ok(()) => {
+            info!("{} has stopped", daemon.name);
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            error!("{} ends: {error:#}", daemon.name);
+            // In the foreground the log is on the screen; a detached start shows it there.
+            if args.detached { Err(error) } else { Ok(ExitCode::from(exit_code_of(&error))) }
+        }
+    }
 }
 
 /// Starts this program again, detached, and waits until it listens or has failed.

@@ -1,1 +1,149 @@
+//! The fdfs_* programs: what people call from shell scripts and cron jobs.
+//!
+//! Each file here is one program: its arguments, its output, its exit code. Labels and order of
+//! the output are facts that scripts parse (tools.md). The exit code is the errno of the
+//! failure and 1 for wrong usage, also in the three programs of the reference that always exit
+//! with 0. What a program asks of the cluster goes through `net::client`.
 
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+use net::client::{Client, ClientError};
+use net::ports::World;
+use net::program::run_tool;
+use proto::fileid::FileId;
+use proto::status::Status;
+
+mod config; // client.conf
+
+mod upload; // fdfs_upload_file
+
+mod download; // fdfs_download_file
+
+mod delete; // fdfs_delete_file
+
+mod info; // fdfs_file_info
+
+mod monitor; // fdfs_monitor
+
+mod zone; // local time, as the tools print it
+
+/// Runs the program `name`; `args` begins with the name it was called by.
+pub fn run(name: &'static str, args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    // Names that are not UTF-8 cannot be file ids; as local names they are found to be missing.
+    let args = args.into_iter().skip(1).map(|arg| arg.to_string_lossy().into_owned());
+    let args: Vec<String> = args.collect();
+    run_tool(name, |world| async move {
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let outcome = match name {
+            "fdfs_upload_file" => upload::run(&world, &args).await,
+            "fdfs_download_file" => download::run(&world, &args).await,
+            "fdfs_delete_file" => delete::run(&world, &args).await,
+            "fdfs_file_info" => info::run(&world, &args).await,
+            "fdfs_monitor" => monitor::run(&world, &args).await,
+            other => Err(Failure::Usage(format!("{other} is no program of this package"))),
+        };
+        match outcome {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                // Two programs have always told their failures to scripts on standard output.
+                let on_stdout = matches!(name, "fdfs_download_file" | "fdfs_delete_file");
+                let told = failure.tell(name);
+                if on_stdout && matches!(failure, Failure::Client { .. }) {
+                    say(&told);
+                } else {
+                    let _ = writeln!(io::stderr(), "{told}");
+                }
+                ExitCode::from(failure.status().0)
+            }
+        }
+    })
+}
+
+/// Why a program did not do what it was asked.
+#[derive(Debug)]
+enum Failure {
+    /// Called wrongly; the usage of the program.
+    Usage(String),
+    /// The configuration cannot be used.
+    Config { text: String, status: Status },
+    /// An argument is not what it has to be.
+    Argument(String),
+    /// A local file could not be read or written.
+    Local { what: String, source: io::Error },
+    /// The cluster did not do it.
+    Client { what: &'static str, source: ClientError },
+}
+
+impl Failure {
+    fn local(what: &str, path: &Path, source: io::Error) -> Self {
+        Failure::Local { what: format!("{what} {}", path.display()), source }
+    }
+
+    fn status(&self) -> Status {
+        match self {
+            Failure::Usage(_) => Status::EPERM, // 1
+            Failure::Config { status, .. } => *status,
+            Failure::Argument(_) => Status::EINVAL,
+            Failure::Local { source, .. } => {
+                Status::from_errno(source.raw_os_error().unwrap_or_default())
+            }
+            Failure::Client { source, .. } => source.status(),
+        }
+    }
+
+    /// The text of tools.md 1, with what stands behind it.
+    fn tell(&self, name: &str) -> String {
+        let number = self.status().0;
+        let text = match self {
+            Failure::Usage(usage) => return format!("Usage: {name} {usage}"),
+            Failure::Config { text, .. } => return format!("{name}: {text}"),
+            Failure::Argument(text) => return format!("{name}: {text}"),
+            Failure::Local { what, source } => format!("{what} fail ({source})"),
+            Failure::Client { what, source } => format!("{what} fail ({source})"),
+        };
+        let (what, because) = text.split_once(" (").unwrap_or((&text, ""));
+        let mut told = format!("{what}, error no: {number}, error info: {}", strerror(number));
+        if !because.is_empty() {
+            let _ = write!(told, " ({because}");
+        }
+        told
+    }
+}
+
+/// Puts what was being done to a failure of the client.
+trait Doing<T> {
+    fn doing(self, what: &'static str) -> Result<T, Failure>;
+}
+
+impl<T> Doing<T> for Result<T, ClientError> {
+    fn doing(self, what: &'static str) -> Result<T, Failure> {
+        self.map_err(|source| Failure::Client { what, source })
+    }
+}
+
+/// The system's words for an errno.
+fn strerror(number: u8) -> String {
+    let text = io::Error::from_raw_os_error(i32::from(number)).to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
+}
+
+/// A client of the trackers in the configuration file `conf`.
+async fn connect(world: &World, conf: &str) -> Result<Client, Failure> {
+    let config = config::load(Path::new(conf))?;
+    let trackers = config.trackers(world).await?;
+    Ok(Client::new(world.clone(), config.pool, trackers))
+}
+
+/// The file id in an argument.
+fn file_id(text: &str) -> Result<FileId, Failure> {
+    FileId::parse(text).map_err(|error| Failure::Argument(format!("{text}: {error}")))
+}
+
+/// Prints a line of the result; a closed pipe is not an error.
+fn say(text: &str) {
+    let _ = writeln!(io::stdout(), "{text}");
+}

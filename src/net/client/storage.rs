@@ -16,7 +16,7 @@ use proto::metadata::Metadata;
 use proto::status::Status;
 use proto::storage::delete::FileName as NameBody;
 use proto::storage::download::Download as DownloadBody;
-use proto::storage::info::FileInfo;
+use proto::storage::info::{FileInfo, InfoFlags};
 use proto::storage::metadata::{SetMetadata, SetMode};
 use proto::storage::upload::{Stored, Upload};
 use proto::wire::DecodeError;
@@ -208,10 +208,10 @@ pub async fn info(
     pool: &Pool,
     server: SocketAddr,
     file: &FileId,
-    flags: Status,
+    flags: InfoFlags,
 ) -> Result<FileInfo, ClientError> {
     let body = name_body(file);
-    let request = Header { status: flags, ..Header::request(Command::QueryFileInfo, 0) };
+    let request = Header { status: Status(flags.0), ..Header::request(Command::QueryFileInfo, 0) };
     let request = Header { body_len: body.len() as u64, ..request };
     let answer = pool.ask(server, request, &body, ANSWER_BYTES_MAX).await?;
     FileInfo::decode(&answer).at(server)

@@ -48,6 +48,12 @@ impl Trackers {
         &self.servers
     }
 
+    /// The tracker that answered last, and its index; before any question, the first.
+    pub fn current(&self) -> Result<(usize, SocketAddr), ClientError> {
+        let index = self.current.load(Ordering::Relaxed);
+        self.servers.get(index).map(|server| (index, *server)).ok_or(ClientError::NoTracker)
+    }
+
     /// Where to store a file (101), or where in `group` (104).
     pub async fn query_store(&self, group: Option<&GroupName>) -> Result<StoreAt, ClientError> {
         let (command, body) = match group {
