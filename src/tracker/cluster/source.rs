@@ -114,7 +114,8 @@ fn remember_source(
     if group.member(ix).source.is_some() {
         return Ok(false);
     }
-    let source = group.find(&source).ok_or(Refusal::NotFound)?;
+    // A storage cannot fill itself; it would wait for ever.
+    let source = group.find(&source).filter(|source| *source != ix).ok_or(Refusal::NotFound)?;
     if is_gone(group.member(source).state) {
         return Err(Refusal::NotFound);
     }

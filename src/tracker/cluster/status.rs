@@ -1,6 +1,7 @@
 //! States that storages report about themselves and each other (59, 76, 85; tracker.md 5.5).
 
 use proto::address::Addresses;
+use proto::ids::StorageId;
 use proto::status::{RwMode, StorageState};
 use proto::tracker::Brief;
 use proto::tracker::status::ReportStatus;
@@ -106,8 +107,9 @@ fn learn(
     let id = brief.id.ok_or(Refusal::NotFound)?;
     let (addresses, mode) = match &policy.ids {
         None => {
-            let address = brief.address.ok_or(Refusal::Invalid)?;
-            (Addresses::one(address), RwMode::Both)
+            // The address is the id: anything else could be saved, but not read back.
+            let address = brief.address.filter(|address| StorageId::from_ip(*address) == Some(id));
+            (Addresses::one(address.ok_or(Refusal::Invalid)?), RwMode::Both)
         }
         Some(ids) => {
             let storage = ids.get(&id).ok_or(Refusal::NotFound)?;

@@ -17,6 +17,7 @@ use super::*;
 mod joining; // who may join, and how states move
 mod placing; // where uploads go, and who serves a file
 mod saving; // state files
+mod walking; // any events in any order
 
 /// A day in the life of a cluster.
 const NOON: UnixTime = UnixTime(1_790_000_000);

@@ -154,7 +154,8 @@ fn configured_storages_join_under_their_ids() {
         port,
         ..first_join(name)
     };
-    let table: [(&str, bool, &str, Join, Result<&str, Refusal>); 8] = [
+    type Row = (&'static str, bool, &'static str, Join, Result<&'static str, Refusal>);
+    let table: [Row; 8] = [
         ("found by address", true, A, with("group1", "", 23000), Ok("100001")),
         ("trusted from anywhere", true, "10.7.7.7", with("group1", "100001", 23000), Ok("100001")),
         ("not trusted", false, "10.7.7.7", with("group1", "100001", 23000), Err(Refusal::NotFound)),
@@ -382,11 +383,11 @@ fn whether_old_files_must_be_sent() {
 }
 
 #[test]
-fn a_source_that_is_gone_is_refused_and_not_remembered() {
+fn a_source_that_cannot_send_is_refused_and_not_remembered() {
     let mut world = World::new(policy());
     world.serve(A, first_join("group1"), &[(1000, 500)]);
     world.join(B, first_join("group1")).unwrap();
-    for source in [id("10.0.0.99"), id(A)] {
+    for source in [id("10.0.0.99"), id(A), id(B)] {
         world.set_state("group1", A, Deleted);
         let point = SyncPoint { source: Some(source), until: UnixTime(5) };
         assert_eq!(world.apply(B, Event::SyncNotify(point)), Err(Refusal::NotFound));
