@@ -98,6 +98,16 @@ function watch(page, url, visitor) {
   });
 }
 
+/** Whoever is there now; a test that fails leaves them behind. */
+const visitors = new Set();
+
+/** What has gone wrong so far on the pages that are open. */
+export function openProblems() {
+  const problems = [...visitors].flatMap((visitor) => visitor.problems);
+  visitors.clear();
+  return problems;
+}
+
 /** A person in front of a browser of their own. */
 export async function visit({ browser, url }, options = {}) {
   const context = await browser.newContext({
@@ -112,10 +122,12 @@ export async function visit({ browser, url }, options = {}) {
     allow: (...patterns) => visitor.allowed.push(...patterns),
     close: async () => {
       await context.close();
+      visitors.delete(visitor);
       assert.deepEqual(visitor.problems, [], "the page had problems");
     },
   };
   watch(page, url, visitor);
+  visitors.add(visitor);
   return visitor;
 }
 

@@ -2,7 +2,7 @@
 // names; without any, all run. $URL names a site that is up; without it, a stack is started.
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { declared, openBrowser, openDir, openSite, SHOTS } from "./harness.mjs";
+import { declared, openBrowser, openDir, openProblems, openSite, SHOTS } from "./harness.mjs";
 import "./texts.mjs";
 import "./queue.mjs";
 import "./account.mjs";
@@ -53,6 +53,7 @@ async function main() {
     } catch (error) {
       total.failed += 1;
       console.log(`FAILED ${name}\n${error.stack}`);
+      for (const problem of openProblems()) console.log(`  on the page: ${problem}`);
       await keepPages(browser, name);
     }
   }

@@ -32,7 +32,7 @@ export function setIcon(svg, name) {
     use = document.createElementNS(SVG, "use");
     svg.append(use);
   }
-  const href = `#${name}`;
+  const href = `#icon-${name}`;
   if (use.getAttribute("href") !== href) use.setAttribute("href", href);
 }
 

@@ -151,5 +151,9 @@ export default {
   "error.content_missing": "The content of this file is not on this server.",
   "error.cross_site": "The server refused this request. Reload the page and try again.",
   "error.invalid_value": "This value cannot be used.",
+  "error.upload.unreachable": "The server cannot be reached.",
+  "error.upload.unavailable": "The server is not ready.",
+  "error.upload.internal": "The server had a problem.",
+  "error.upload.timed_out": "The server did not answer in time.",
   "error.unreadable": "The browser could not read this file. Choose it again.",
 };

@@ -149,5 +149,9 @@ export default {
   "error.content_missing": "此文件的内容不在这台服务器上。",
   "error.cross_site": "服务器拒绝了这个请求，请刷新页面后再试。",
   "error.invalid_value": "这个值不可用。",
+  "error.upload.unreachable": "无法连接服务器。",
+  "error.upload.unavailable": "服务器还没准备好。",
+  "error.upload.internal": "服务器出了问题。",
+  "error.upload.timed_out": "服务器没有及时响应。",
   "error.unreadable": "浏览器无法读取此文件，请重新选择。",
 };
