@@ -81,6 +81,7 @@ build_module() {
 
 module() {
     build_module
+    nginx/module/build.sh cargo test -p ngx_fastdfs_module
     cargo test --test module
 }
 
