@@ -162,7 +162,16 @@ impl Client {
     }
 
     /// Size, time and sum of a file, as a storage that has it says.
-    pub async fn info(&self, file: &FileId, flags: InfoFlags) -> Result<FileInfo, ClientError> {
+    pub async fn info(&self, file: &FileId) -> Result<FileInfo, ClientError> {
+        self.info_with(file, InfoFlags::default()).await
+    }
+
+    /// The same, with flags that spare the storage work or a log line.
+    pub async fn info_with(
+        &self,
+        file: &FileId,
+        flags: InfoFlags,
+    ) -> Result<FileInfo, ClientError> {
         let server = address_of(self.trackers.query_fetch(file).await?);
         storage::info(&self.pool, server, file, flags).await
     }

@@ -36,7 +36,7 @@ pub(crate) async fn run(world: &World, args: &[&str]) -> Result<(), Failure> {
     let known = record.and_then(|record| from_name(&id, record));
     let asked = match known {
         Some(_) => None,
-        None => Some(client.info(&id, InfoFlags(flags)).await.doing("query file info")?),
+        None => Some(client.info_with(&id, InfoFlags(flags)).await.doing("query file info")?),
     };
     let facts = known.or_else(|| asked.map(|info| from_server(record, &info)));
     if let Some(facts) = facts {
