@@ -11,8 +11,10 @@
 #
 # A libfcgi process serves one connection until it is closed, so of kept connections only as
 # many can be served as there are processes: the rest would wait for ever. It is therefore
-# measured twice, with kept connections and as many clients as processes ("kept"), and with a
-# connection for each request and all clients ("fresh"). Ours is measured in both ways too.
+# measured in all ways in which it can run, and ours beside it in the same way: with as many
+# clients as processes on kept connections ("few"), with a connection for each request
+# ("fresh"), and on kept connections with a C process for each client ("many"), where ours still
+# has its few processes.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -48,24 +50,23 @@ cc -O2 -o "$dir/hello" tests/bench/hello.c -lfcgi
 [ -n "${WORKER:-}" ] || cargo build --release --quiet -p web --example health
 cp "$worker" "$dir/ours"
 
-# Starts $processes of a program on a TCP port and as many on a unix socket.
+# Starts so many processes of a program on a TCP port and as many on a unix socket.
 declare -A port_of pids_of
-start() { # name program
+start() { # name program processes
     free_port
     port_of[$1]=$port
-    FASTDISK_CONF=${FASTDISK_CONF:-} spawn-fcgi -a 127.0.0.1 -p "$port" -b 1024 \
-        -F "$processes" -P "$dir/$1-tcp.pid" -- "$2" >/dev/null
+    spawn-fcgi -a 127.0.0.1 -p "$port" -b 1024 -F "$3" -P "$dir/$1-tcp.pid" -- "$2" >/dev/null
     port=$((port + 1))
-    spawn-fcgi -s "$dir/$1.sock" -M 0666 -b 1024 -F "$processes" -P "$dir/$1-unix.pid" \
-        -- "$2" >/dev/null
+    spawn-fcgi -s "$dir/$1.sock" -M 0666 -b 1024 -F "$3" -P "$dir/$1-unix.pid" -- "$2" >/dev/null
     for kind in tcp unix; do
         pids_of[$1-$kind]=$(tr '\n' ' ' <"$dir/$1-$kind.pid")
         # shellcheck disable=SC2206 # a list of numbers
         pids+=(${pids_of[$1-$kind]})
     done
 }
-start c "$dir/hello"
-start ours "$dir/ours"
+start c "$dir/hello" "$processes"
+start many "$dir/hello" "$clients"
+start ours "$dir/ours" "$processes"
 
 free_port
 site=$port
@@ -73,7 +74,7 @@ site=$port
     echo "worker_processes 1; daemon off; pid $dir/nginx.pid; error_log $dir/error.log;"
     echo "events { worker_connections 1024; }"
     echo "http { access_log off; keepalive_requests 1000000;"
-    for name in c ours; do
+    for name in c many ours; do
         kept="keepalive 64; keepalive_requests 1000000;"
         echo "upstream $name-tcp { server 127.0.0.1:${port_of[$name]}; $kept }"
         echo "upstream $name-unix { server unix:$dir/$name.sock; $kept }"
@@ -83,7 +84,7 @@ site=$port
         echo "${path}_temp_path $dir/$path;"
     done
     echo "location = /return { default_type application/json; return 200 '{\"status\":\"ok\"}'; }"
-    for name in c ours; do
+    for name in c many ours; do
         for kind in tcp unix; do
             for keep in on off; do
                 # Without keep_conn the worker closes, and nginx has nothing to keep.
@@ -132,19 +133,19 @@ round() { # label path clients pids...
         'BEGIN { print rate, total ? ticks / hertz * 1e6 / total : 0 }' >>"$dir/result-$label"
 }
 
+take() { # label contestant kind keep clients
+    # shellcheck disable=SC2086 # a list of process numbers
+    round "$1" "/$2/$3/$4" "$5" ${pids_of[$2-$3]}
+}
 for try in $(seq 0 "$rounds"); do
     round return /return "$clients"
     for kind in tcp unix; do
-        for name in c ours; do
-            # shellcheck disable=SC2086 # lists of process numbers
-            round "$name-$kind-kept" "/$name/$kind/on" "$processes" ${pids_of[$name-$kind]}
-        done
-        for name in c ours; do
-            # shellcheck disable=SC2086
-            round "$name-$kind-fresh" "/$name/$kind/off" "$clients" ${pids_of[$name-$kind]}
-        done
-        # shellcheck disable=SC2086
-        round "ours-$kind-all" "/ours/$kind/on" "$clients" ${pids_of[ours-$kind]}
+        take "c-$kind-few" c $kind on "$processes"
+        take "ours-$kind-few" ours $kind on "$processes"
+        take "c-$kind-fresh" c $kind off "$clients"
+        take "ours-$kind-fresh" ours $kind off "$clients"
+        take "c-$kind-many" many $kind on "$clients"
+        take "ours-$kind-many" ours $kind on "$clients"
     done
     # The first round warms up.
     [ "$try" -gt 0 ] || rm -f "$dir"/result-*
@@ -163,13 +164,14 @@ row() { # text label compared-with
     fi
     printf '%-44s %10.0f %8s %10.1f\n' "$1" "$rate" "$ratio" "$cpu"
 }
-echo "$rounds rounds of ${seconds}s, $processes processes, nginx with 1 process, $(nproc) cores"
-printf '%-44s %10s %8s %10s\n' "" "requests/s" "ratio" "CPU us/req"
+echo "$rounds rounds of ${seconds}s, ours with $processes processes, nginx with 1, $(nproc) cores"
+printf '%-44s %10s %8s %10s\n' "" "requests/s" "to C" "CPU us/req"
 row "nginx return 200, $clients clients" return ""
 for kind in tcp unix; do
-    row "$kind: C, kept, $processes clients" "c-$kind-kept" return
-    row "$kind: ours, kept, $processes clients (to C)" "ours-$kind-kept" "c-$kind-kept"
-    row "$kind: C, fresh, $clients clients" "c-$kind-fresh" return
-    row "$kind: ours, fresh, $clients clients (to C)" "ours-$kind-fresh" "c-$kind-fresh"
-    row "$kind: ours, kept, $clients clients (to return)" "ours-$kind-all" return
+    row "$kind, few: C, $processes processes and clients" "c-$kind-few" ""
+    row "$kind, few: ours" "ours-$kind-few" "c-$kind-few"
+    row "$kind, fresh: C, $processes processes, $clients clients" "c-$kind-fresh" ""
+    row "$kind, fresh: ours" "ours-$kind-fresh" "c-$kind-fresh"
+    row "$kind, many: C, $clients processes and clients" "c-$kind-many" ""
+    row "$kind, many: ours" "ours-$kind-many" "c-$kind-many"
 done
