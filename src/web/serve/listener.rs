@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::net::AddressFamily;
-use rustix::net::sockopt::{socket_acceptconn, socket_domain};
+use rustix::net::sockopt::{set_tcp_nodelay, socket_acceptconn, socket_domain};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 /// A listening socket for web servers.
@@ -63,7 +63,7 @@ impl Listener {
             AddressFamily::INET | AddressFamily::INET6 => {
                 let listener = std::net::TcpListener::from(socket);
                 listener.set_nonblocking(true)?;
-                ListeningSocket::Tcp(TcpListener::from_std(listener)?)
+                return Ok(Self { allowed, ..Self::tcp(TcpListener::from_std(listener)?)? });
             }
             other => {
                 let why = format!("file descriptor 0 is a socket of family {}", other.as_raw());
@@ -73,9 +73,12 @@ impl Listener {
         Ok(Self { socket, allowed })
     }
 
-    /// A socket that the caller has bound. Cancel-safe, as `accept` of the runtime is.
-    pub fn tcp(socket: TcpListener) -> Self {
-        Self { socket: ListeningSocket::Tcp(socket), allowed: Vec::new() }
+    /// A socket that the caller has bound.
+    pub fn tcp(socket: TcpListener) -> io::Result<Self> {
+        // An answer leaves in one write; the next must not wait for its acknowledgement. What
+        // is accepted inherits this, which saves a system call for each connection.
+        set_tcp_nodelay(&socket, true)?;
+        Ok(Self { socket: ListeningSocket::Tcp(socket), allowed: Vec::new() })
     }
 
     /// The same for a unix socket.
@@ -111,8 +114,6 @@ impl Listener {
                 if !self.is_allowed(peer) {
                     return Ok(Accepted::Refused(peer.ip()));
                 }
-                // An answer leaves in one write; the next must not wait for its acknowledgement.
-                stream.set_nodelay(true)?;
                 Ok(Accepted::Tcp(stream))
             }
         }
@@ -152,6 +153,16 @@ mod tests {
         let listener = Listener::from_fd(unix.into(), None).unwrap();
         assert_eq!(listener.describe(), format!("unix:{}", path.display()));
         std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[tokio::test]
+    async fn accepted_connections_do_not_wait_for_acknowledgements() {
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let listener = Listener::tcp(socket).unwrap();
+        let _client = TcpStream::connect(address).await.unwrap();
+        let accepted = listener.accept().await.unwrap();
+        assert!(matches!(accepted, Accepted::Tcp(stream) if stream.nodelay().unwrap()));
     }
 
     #[tokio::test]

@@ -143,7 +143,7 @@ impl Worker {
             Transport::Tcp => {
                 let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
                 let address = socket.local_addr().unwrap();
-                (Listener::tcp(socket), Address::Tcp(address))
+                (Listener::tcp(socket).unwrap(), Address::Tcp(address))
             }
             Transport::Unix => {
                 static NUMBER: AtomicUsize = AtomicUsize::new(0);
