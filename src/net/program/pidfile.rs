@@ -64,7 +64,15 @@ pub(super) fn running(path: &Path, name: &str) -> Option<Pid> {
     let pid = text.trim().parse::<i32>().ok().filter(|pid| 0 < *pid)?;
     let comm = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
     let cut = name.get(..COMM_LEN_MAX).unwrap_or(name);
-    if comm.trim_end() == cut { Pid::from_raw(pid) } else { None }
+    if comm.trim_end() == cut && !has_ended(pid) { Pid::from_raw(pid) } else { None }
+}
+
+/// Whether a process has ended and is only kept until its parent notices. After a crash that
+/// can take a while, and must not stand in the way of the next start.
+fn has_ended(pid: i32) -> bool {
+    // `<pid> (<name>) <state> …`, and the name may hold parentheses too.
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with(['Z', 'X']))
 }
 
 /// Ends a process: asks for half a minute, then insists.
@@ -120,6 +128,7 @@ mod tests {
         writeln!(file, "{}", cat.id()).unwrap();
         let pid = running(&path, "cat").unwrap();
         end(pid).unwrap();
+        assert_eq!(running(&path, "cat"), None, "ended, though nobody has waited for it yet");
         assert!(!cat.wait().unwrap().success());
         assert_eq!(running(&path, "cat"), None);
         fs::remove_file(&path).unwrap();
