@@ -1,1 +1,51 @@
-//! The map.
+//! The map: what is where, in reading order. No code lives in this crate; the programs in
+//! `src/bin` are ten lines each and call one of the crates below.
+//!
+//! Two products share the repository. *The store* keeps files: a tracker that says where, and
+//! storages that hold them, on the FastDFS wire and disk formats. *The drive* gives people
+//! accounts and folders on top of it: FastCGI workers behind nginx, and pages.
+//!
+//! # The store
+//!
+//! 1. [`proto`] is bytes in, values out, without the standard library: start with
+//!    [`proto::wire`] and [`proto::header`], then [`proto::command`] for every number, then the
+//!    messages in [`proto::tracker`] and [`proto::storage`]. [`proto::fileid`] is what a file is
+//!    called and what that name encodes.
+//! 2. [`net`] is everything with a socket: [`net::ports`] (clock, chance and network as
+//!    arguments), [`net::conn`], [`net::serve`], [`net::shutdown`], [`net::program`] for what
+//!    every main does, [`net::durable`] for files that must last, and [`net::client`], through
+//!    which the drive and the tools speak to the store.
+//! 3. [`tracker`] is `fdfs_trackerd`. [`tracker::cluster`] decides, as a pure state machine;
+//!    the rest carries messages to it and its effects away.
+//! 4. [`storage`] is `fdfs_storaged`. [`storage::commit`] is the heart: one operation from its
+//!    first byte to its answer, which cannot be made before everything is on disk.
+//!    [`storage::disk`] alone touches stored files, [`storage::binlog`] records each change.
+//!
+//! # The drive
+//!
+//! 5. [`fcgi`] is FastCGI as pure functions: [`fcgi::request`] takes bytes and gives requests,
+//!    [`fcgi::response`] the way back.
+//! 6. [`web`] is the workers: [`web::serve`] joins a connection to a handler, and each use case
+//!    (register, login, upload, …) is one file. [`web::administer`] is the program `fastdisk`.
+//! 7. `nginx/module` sends stored files from nginx itself; it uses [`proto`] and nothing else.
+//! 8. `www` is the pages; only `www/js/api.js` talks to the server.
+//!
+//! [`tools`] will hold the command-line programs of the store.
+//!
+//! # Who may use whom
+//!
+//! ```text
+//!  src/bin/*      each program calls exactly one of the four below
+//!     |
+//!  tracker    storage    tools    web         nginx/module
+//!     |          |        |       |  \             |
+//!     +----------+--------+-------+   fcgi         |
+//!                |                                 |
+//!               net                                |
+//!                |                                 |
+//!              proto <-----------------------------+
+//! ```
+//!
+//! `tests/tidy.rs` keeps this, and the finer walls inside the crates. `tests/system` proves the
+//! store, `tests/web` and `tests/browser` the drive, `tests/module` the module; `Makefile` is
+//! the menu, and `conf/stack.sh` runs the whole on one machine.

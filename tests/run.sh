@@ -94,12 +94,7 @@ web() {
 browser() {
     build_module
     cargo build --bins
-    cd tests/browser
-    # The lock file pins every byte; Chromium is Debian's, never downloaded.
-    [ node_modules/.package-lock.json -nt package-lock.json ] ||
-        PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --no-audit --no-fund --loglevel=error
-    npm run --silent check
-    BIN_DIR=$root/target/debug npm run --silent test
+    BIN_DIR=$root/target/debug tests/browser/run.sh
 }
 
 bench() {
@@ -112,7 +107,7 @@ bench() {
 exists() {
     case $1 in
     lint | unit) true ;;
-    browser) [ -f tests/browser/package.json ] ;;
+    browser) [ -f tests/browser/run.sh ] ;;
     *) [ -f "tests/$1.rs" ] || [ -f "tests/$1/main.rs" ] ;;
     esac
 }

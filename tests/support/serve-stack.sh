@@ -20,7 +20,7 @@ stack=("$root/conf/stack.sh")
 sweep() {
     local dir pid start now
     for dir in /tmp/fastdisk-test.*; do
-        [ -O "$dir" ] && [ -f "$dir/owner" ] || continue
+        if [ ! -O "$dir" ] || [ ! -f "$dir/owner" ]; then continue; fi
         read -r pid start <"$dir/owner" || true
         now=$(cut -d ')' -f 2 "/proc/$pid/stat" 2>/dev/null | cut -d ' ' -f 21) || now=
         [ "$now" != "$start" ] || continue
