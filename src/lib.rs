@@ -30,7 +30,7 @@
 //! 7. `nginx/module` sends stored files from nginx itself; it uses [`proto`] and nothing else.
 //! 8. `www` is the pages; only `www/js/api.js` talks to the server.
 //!
-//! [`tools`] will hold the command-line programs of the store.
+//! [`tools`] is the command-line programs of the store, `fdfs_upload_file` and the rest.
 //!
 //! # Who may use whom
 //!
