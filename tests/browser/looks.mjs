@@ -97,8 +97,8 @@ async function questions(visitor, paths, tag, found) {
   await page.goBack();
 }
 
-async function transfers(visitor, world, tag, found) {
-  const { page, context } = visitor;
+/** Files to upload, and a network slow enough to watch them. */
+async function slowDown({ page, context }, world) {
   await page.click("#transfer-clear");
   const client = await context.newCDPSession(page);
   await client.send("Network.emulateNetworkConditions", {
@@ -108,12 +108,17 @@ async function transfers(visitor, world, tag, found) {
     ["notes.md", 2e5], ["IMG_0001.jpg", 2e6]];
   const paths = [];
   for (const [name, bytes] of more) paths.push(await makeFile(world.dir, name, bytes));
+  return paths;
+}
+
+async function transfers(visitor, world, tag, found) {
+  const { page, context } = visitor;
+  const paths = await slowDown(visitor, world);
   await page.setInputFiles("#picker", paths);
   await page.waitForFunction(() =>
     document.querySelector("#transfer-total").value > 0.02);
   await look(visitor, "sending", tag, found);
   await page.click("#transfer-cancel");
-  await client.detach();
   await context.setOffline(true);
   await page.setInputFiles("#picker", paths[3]);
   await page.waitForSelector('#transfer-rows [data-state="waiting"]');
@@ -170,6 +175,18 @@ for (const theme of ["light", "dark"]) {
     }
   }
 }
+
+test("looks: the picture for the front page", async (world) => {
+  const visitor = await visit(world);
+  const { page } = visitor;
+  await folders(visitor, world, "front", []);
+  const paths = await slowDown(visitor, world);
+  await page.setInputFiles("#picker", paths);
+  await page.waitForFunction(() => document.querySelector("#transfer-total").value > 0.2);
+  await page.screenshot({ path: join(SHOTS, "front.png") });
+  await page.click("#transfer-cancel");
+  await visitor.close();
+});
 
 test("looks: nothing is cut off or scrolls sideways, from 320 pixels to 4K", async (world) => {
   const visitor = await visit(world);

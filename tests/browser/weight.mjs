@@ -6,16 +6,19 @@ import { register, test, visit } from "./harness.mjs";
 const FIRST_LOAD_BYTES_MAX = 150 * 1024;
 
 test("weight: the first load of the files page is small and all our own", async (world) => {
-  const visitor = await visit(world);
+  const before = await visit(world);
+  await register(before);
+  const storageState = await before.context.storageState();
+  await before.close();
+  const visitor = await visit(world, { storageState }); // the session, and an empty cache
   const { page, url } = visitor;
-  await register(visitor);
   const bodies = new Map();
   const reading = [];
   page.on("response", (response) => {
     const read = response.body().then((body) => bodies.set(response.url(), body), () => {});
     reading.push(read);
   });
-  await page.goto(`${url}/files.html?fresh`);
+  await page.goto(`${url}/files.html`);
   await page.waitForSelector("#empty:not([hidden])");
   await page.waitForLoadState("networkidle");
   await Promise.all(reading);
