@@ -7,6 +7,7 @@
 mod support;
 
 mod failure; // kill -9 at the worst moment, restarts
+mod tools; // the programs of scripts, the command line of daemons
 mod upload; // one operation after the other
 
 use std::collections::BTreeMap;
