@@ -8,6 +8,8 @@ import { makeFile, PASSWORD, ready, register, rowOf, SHOTS, test, visit } from "
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
+/** Which runs axe looks at: each theme, language and device is in one of them. */
+const AXED = /en-desktop|zh-phone/;
 const DEVICES = {
   desktop: { viewport: { width: 1280, height: 800 } },
   phone: { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true },
@@ -24,6 +26,7 @@ async function look(visitor, view, tag, found) {
   const { page } = visitor;
   await page.evaluate(() => document.fonts.ready);
   await page.screenshot({ path: join(SHOTS, `${view}-${tag}.png`) });
+  if (!AXED.test(tag)) return;
   await page.evaluate(AXE);
   const { violations } = await page.evaluate((rules) =>
     window.axe.run(document, { runOnly: rules }), RULES);
@@ -53,7 +56,7 @@ async function door(visitor, tag, found) {
   await look(visitor, "register-error", tag, found);
 }
 
-async function folders(visitor, world, tag, found) {
+async function folders(visitor, world, tag, found, files = FILES) {
   const { page } = visitor;
   await register(visitor, { nickname: "林小雨" });
   await look(visitor, "empty", tag, found);
@@ -64,7 +67,7 @@ async function folders(visitor, world, tag, found) {
     await rowOf(page, name).waitFor();
   }
   const paths = [];
-  for (const [name, bytes] of FILES) paths.push(await makeFile(world.dir, name, bytes));
+  for (const [name, bytes] of files) paths.push(await makeFile(world.dir, name, bytes));
   await page.setInputFiles("#picker", paths);
   await page.waitForFunction(() =>
     document.querySelector("#transfer-total").hidden && !document.querySelector(".note"));
@@ -179,7 +182,7 @@ for (const theme of ["light", "dark"]) {
 test("looks: the picture for the front page", async (world) => {
   const visitor = await visit(world);
   const { page } = visitor;
-  await folders(visitor, world, "front", []);
+  await folders(visitor, world, "front", [], FILES.slice(0, -1));
   const paths = await slowDown(visitor, world);
   await page.setInputFiles("#picker", paths);
   await page.waitForFunction(() => document.querySelector("#transfer-total").value > 0.2);
