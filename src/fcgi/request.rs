@@ -453,7 +453,7 @@ mod tests {
             begin(1, 1, 1),
             record(4, 1, head, 3),
             record(9, 0, &pairs(&[(b"FCGI_MAX_CONNS", b""), (b"X", b"")]), 5),
-            begin(2, 1, 0),
+            begin(2, 1, 0xfe),
             record(4, 1, tail, 255),
             record(4, 2, &pairs(&[(b"", b"")]), 0),
             begin(3, 1, 1),

@@ -19,7 +19,7 @@ use crate::response::{Chunks, IntoResponse, Response, ResponseBody};
 
 /// Bytes of a response put into the buffer at once, and the mark above which a response waits
 /// for the web server to take what is there.
-pub(super) const OUT_BYTES: usize = 64 * 1024;
+pub(super) const OUT_BYTES: usize = 0xfff8; // the most in one record, in eights
 
 /// What a turn led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
