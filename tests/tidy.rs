@@ -33,7 +33,7 @@ const MAY_USE: &[(&str, &str)] = &[
          net proto redis rustix serde serde_json sha2 subtle thiserror tokio toml \
          unicode-normalization",
     ),
-    ("src/tools", "anyhow clap log net proto thiserror tokio"),
+    ("src/tools", "net proto tokio"),
     ("nginx/module", "nginx-sys ngx proto"),
     (".", "fcgi net proto storage tools tracker web"),
 ];

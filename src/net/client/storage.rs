@@ -74,9 +74,10 @@ pub async fn upload(
     let syncing = Duration::from_secs(head.size / SYNC_BYTES_PER_SEC_MIN);
     let answer = taken.conn.header_within(limit.saturating_add(syncing)).await.at(server)?;
     let body = taken.answer(answer, ANSWER_BYTES_MAX).await?;
-    if complete {
-        taken.keep();
+    if !complete {
+        return Err(DecodeError::BadValue("success before the end of the content")).at(server);
     }
+    taken.keep();
     stored(&body).at(server)
 }
 
@@ -97,7 +98,10 @@ async fn send_content(
         if conn.has_arrived() {
             return Ok(false);
         }
-        conn.send(&piece).await.at(server)?;
+        if let Err(error) = conn.send(&piece).await {
+            // Whoever refuses and closes may be heard although it no longer listens.
+            return if conn.has_arrived() { Ok(false) } else { Err(error).at(server) };
+        }
         sent = after;
     }
     if sent != size {

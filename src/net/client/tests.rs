@@ -169,16 +169,33 @@ async fn a_refusal_before_the_end_of_the_content_is_heard() {
             })
         }
     }
+    for (status, want) in [(Status::ENOSPC, Status::ENOSPC), (Status::OK, Status::EINVAL)] {
+        let storage = Server::start(move |mut conn, mut stop| async move {
+            while let Ok(Some(header)) = conn.next_request(&mut stop).await {
+                conn.refuse(status).await.unwrap();
+                let _ = conn.discard(header.body_len).await;
+            }
+        });
+        let tracker = Server::tracker(storage.at);
+        let client = client(vec![tracker.at]);
+        let outcome = client.upload(None, Extension::NONE, 1 << 40, &mut Endless).await;
+        assert_eq!(outcome.unwrap_err().status(), want, "a success in the middle is none");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_by_a_storage_that_closes_is_heard() {
     let storage = Server::start(|mut conn, mut stop| async move {
-        while let Ok(Some(header)) = conn.next_request(&mut stop).await {
-            conn.refuse(Status::ENOSPC).await.unwrap();
-            let _ = conn.discard(header.body_len).await;
+        if let Ok(Some(_)) = conn.next_request(&mut stop).await {
+            conn.refuse(Status::EINVAL).await.unwrap();
         }
     });
     let tracker = Server::tracker(storage.at);
-    let outcome = client(vec![tracker.at]);
-    let outcome = outcome.upload(None, Extension::NONE, 1 << 40, &mut Endless).await;
-    assert_eq!(outcome.unwrap_err().status(), Status::ENOSPC);
+    let client = client(vec![tracker.at]);
+    let content = vec![0; 3_000_000];
+    let mut reading = storage::Reading(&content[..]);
+    let outcome = client.upload(None, Extension::NONE, 3_000_000, &mut reading).await;
+    assert!(matches!(outcome, Err(ClientError::Refused { status: Status::EINVAL, .. })));
 }
 
 #[tokio::test]
