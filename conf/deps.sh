@@ -7,7 +7,7 @@ set -euo pipefail
 # The databases come without Debian's own services: `-core` is the programs alone.
 for_build=(gcc libc6-dev make nginx nginx-dev libclang-dev)
 for_run=(mariadb-server-core mariadb-client-core redis-server memcached spawn-fcgi curl util-linux)
-for_test=(libfcgi-dev wrk strace shellcheck)
+for_test=(libfcgi-dev wrk strace shellcheck fonts-wqy-microhei) # the font: pictures of the pages
 policy=/usr/sbin/policy-rc.d
 
 say() {

@@ -3,7 +3,9 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { createCipheriv, createHash, randomBytes } from "node:crypto";
-import { createReadStream, createWriteStream, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import {
+  cpSync, createReadStream, createWriteStream, mkdirSync, mkdtempSync, rmSync, writeFileSync,
+} from "node:fs";
 import { once } from "node:events";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -31,6 +33,21 @@ export function test(name, fn) {
 
 export function declared() {
   return tests;
+}
+
+/**
+ * Loads scripts of the pages without a browser. From a copy, because Node before version 20 takes
+ * a `.js` file for a module only if a package.json beside it says so, and www has none to serve.
+ */
+export async function load(...scripts) {
+  const { dir, close } = openDir();
+  try {
+    cpSync(join(ROOT, "www", "js"), dir, { recursive: true });
+    writeFileSync(join(dir, "package.json"), '{"type":"module"}');
+    return await Promise.all(scripts.map((script) => import(join(dir, script))));
+  } finally {
+    close();
+  }
 }
 
 /** The site under test: the one at $URL, else a whole stack of our own. */

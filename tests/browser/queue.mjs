@@ -1,11 +1,9 @@
 // queue.mjs: the queue of uploads without a page: in flight, back-off, taken names, cancelling.
 import assert from "node:assert/strict";
-import { join } from "node:path";
-import { ROOT, test } from "./harness.mjs";
+import { load, test } from "./harness.mjs";
 
-const { ApiError } = await import(join(ROOT, "www", "js", "api.js"));
-const { IN_FLIGHT_MAX, pause, Queue, RETRY_MS_MAX, RETRY_MS_MIN, TRIES_MAX } =
-  await import(join(ROOT, "www", "js", "upload.js"));
+const [{ ApiError }, upload] = await load("api.js", "upload.js");
+const { IN_FLIGHT_MAX, pause, Queue, RETRY_MS_MAX, RETRY_MS_MIN, TRIES_MAX } = upload;
 
 /** A server that answers when told to, and a clock that moves when told to. */
 function world() {

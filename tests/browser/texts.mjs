@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { ROOT, test } from "./harness.mjs";
+import { load, ROOT, test } from "./harness.mjs";
 
 const www = join(ROOT, "www");
-const load = async (code) => (await import(join(www, "js", "i18n", `${code}.js`))).default;
+const texts = async (code) => (await load(`i18n/${code}.js`))[0].default;
 
 function sources() {
   const pages = readdirSync(www).filter((name) => name.endsWith(".html"));
@@ -17,7 +17,7 @@ function sources() {
 const holes = (text) => [...text.matchAll(/\{(\w+)\}/g)].map(([, name]) => name).sort();
 
 test("texts: English and Chinese have the same keys with the same holes", async () => {
-  const [en, zh] = [await load("en"), await load("zh")];
+  const [en, zh] = [await texts("en"), await texts("zh")];
   assert.deepEqual(Object.keys(zh).sort(), Object.keys(en).sort());
   for (const key of Object.keys(en)) {
     assert.deepEqual(holes(zh[key]), holes(en[key]), key);
@@ -26,7 +26,7 @@ test("texts: English and Chinese have the same keys with the same holes", async 
 });
 
 test("texts: every key that a page names exists, and every text is used", async () => {
-  const en = await load("en");
+  const en = await texts("en");
   const text = sources();
   for (const [, key] of text.matchAll(/data-t(?:-\w+)?="([^"]+)"/g)) {
     assert.ok(Object.hasOwn(en, key), `a page names ${key}`);
