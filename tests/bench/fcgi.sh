@@ -151,16 +151,18 @@ for try in $(seq 0 "$rounds"); do
     [ "$try" -gt 0 ] || rm -f "$dir"/result-*
 done
 
-median() { # file column
-    awk -v column="$2" '{ print $column }' "$1" | sort -n |
-        awk '{ all[NR] = $1 } END { print (all[int((NR + 1) / 2)] + all[int((NR + 2) / 2)]) / 2 }'
+median() { # of numbers, one a line
+    sort -n | awk '{ all[NR] = $1 }
+        END { print (all[int((NR + 1) / 2)] + all[int((NR + 2) / 2)]) / 2 }'
 }
 row() { # text label compared-with
     local rate cpu ratio=-
-    rate=$(median "$dir/result-$2" 1) cpu=$(median "$dir/result-$2" 2)
+    rate=$(cut -d' ' -f1 "$dir/result-$2" | median)
+    cpu=$(cut -d' ' -f2 "$dir/result-$2" | median)
     if [ -n "$3" ]; then
-        ratio=$(awk -v a="$rate" -v b="$(median "$dir/result-$3" 1)" \
-            'BEGIN { printf "%.2f", a / b }')
+        # Of each round by itself, then the median: both met the same moment of the machine.
+        ratio=$(paste -d' ' "$dir/result-$2" "$dir/result-$3" | awk '{ print $1 / $3 }' | median)
+        ratio=$(printf '%.2f' "$ratio")
     fi
     printf '%-44s %10.0f %8s %10.1f\n' "$1" "$rate" "$ratio" "$cpu"
 }
