@@ -28,8 +28,11 @@ pub enum Change {
     Create,
     /// A new content for an existing name, whole: metadata.
     Replace,
-    /// Bytes of an existing file: append, modify, truncate.
+    /// Bytes of an existing file: append, modify. They are received into a note that a restart
+    /// would act on, so that the edit happens wholly or not at all.
     Edit,
+    /// The length of an existing file: truncate.
+    Resize,
     /// Another name for an existing file, content untouched: regenerate.
     Rename,
     /// Names taken away: delete.
@@ -47,8 +50,12 @@ pub enum Step {
     Name,
     /// Sync the directories whose names changed.
     SyncDir,
+    /// Do to the existing file what was prepared, and sync it with [`Durability::Full`].
+    Apply,
     /// Append the record to the binlog and, with [`Durability::Full`], wait for its sync.
     Log,
+    /// Remove the note of an edit, so that no restart repeats it over a later one.
+    Forget,
 }
 
 /// What the shell has to do next.
@@ -76,8 +83,6 @@ pub enum Undo {
     DropTemporary,
     /// Remove the name that was just made, so that an unanswered file does not stay.
     RemoveName,
-    /// Cut or restore the edited file to its length before.
-    RestoreLength,
     /// What happened cannot be taken back; the client is told that it may have happened.
     Nothing,
 }
@@ -105,7 +110,9 @@ pub struct Failure {
 ///            full                                   os
 /// Create     Write SyncData Name SyncDir Log        Write Name Log
 /// Replace    Write SyncData Name SyncDir Log        Write Name Log
-/// Edit       Write SyncData Log                     Write Log
+/// Edit       Write SyncData Name SyncDir Apply Log Forget
+///                                                   Write Name Apply Log Forget
+/// Resize     Apply Log                              Apply Log
 /// Rename     Name SyncDir Log                       Name Log
 /// Remove     Name SyncDir Log                       Name Log
 /// ```
@@ -120,6 +127,7 @@ impl Commit {
     pub fn new(change: Change, durability: Durability) -> Self {
         let first = match change {
             Change::Create | Change::Replace | Change::Edit => Step::Write,
+            Change::Resize => Step::Apply,
             Change::Rename | Change::Remove => Step::Name,
         };
         Self { change, durability, at: Some(first) }
@@ -147,9 +155,13 @@ impl Commit {
     /// The current step failed. The operation is over.
     pub fn failed(mut self, fault: Fault) -> Failure {
         let at = self.at.take().unwrap_or(Step::Log);
+        // The note of an edit that has begun is completed by a restart; before that nobody may
+        // change the file, or the restart would undo it.
+        let half_edited = self.change == Change::Edit && Step::Apply <= at;
         let retire = match (fault, at) {
             (Fault::Sync, Step::Log) => Retire::Log,
             (Fault::Sync, _) => Retire::Path,
+            (Fault::Disk | Fault::Gone, _) if half_edited => Retire::Path,
             (Fault::Disk | Fault::Gone, _) => Retire::Nobody,
         };
         Failure { undo: self.undo(at), retire }
@@ -157,24 +169,25 @@ impl Commit {
 
     fn after(&self, at: Step) -> Option<Step> {
         let full = self.durability == Durability::Full;
-        let named = self.change != Change::Edit;
+        let edit = self.change == Change::Edit;
         match at {
             Step::Write if full => Some(Step::SyncData),
-            Step::Write | Step::SyncData if named => Some(Step::Name),
-            Step::Write | Step::SyncData => Some(Step::Log),
+            Step::Write | Step::SyncData => Some(Step::Name),
             Step::Name if full => Some(Step::SyncDir),
-            Step::Name | Step::SyncDir => Some(Step::Log),
-            Step::Log => None,
+            Step::Name | Step::SyncDir if edit => Some(Step::Apply),
+            Step::Name | Step::SyncDir | Step::Apply => Some(Step::Log),
+            Step::Log if edit => Some(Step::Forget),
+            Step::Log | Step::Forget => None,
         }
     }
 
     fn undo(&self, at: Step) -> Undo {
-        let visible = at > Step::Name;
-        match (self.change, visible) {
-            (Change::Edit, _) => Undo::RestoreLength,
-            (Change::Create, true) => Undo::RemoveName,
-            (Change::Create | Change::Replace, false) => Undo::DropTemporary,
-            (Change::Replace, true) | (Change::Rename | Change::Remove, _) => Undo::Nothing,
+        match (self.change, at) {
+            (Change::Create | Change::Replace | Change::Edit, at) if at <= Step::Name => {
+                Undo::DropTemporary
+            }
+            (Change::Create, _) | (Change::Edit, Step::SyncDir) => Undo::RemoveName,
+            _ => Undo::Nothing,
         }
     }
 }
@@ -202,20 +215,21 @@ mod tests {
 
     #[test]
     fn full_durability_syncs_before_each_thing_that_relies_on_it() {
-        use Step::{Log, Name, SyncData, SyncDir, Write};
+        use Step::{Apply, Forget, Log, Name, SyncData, SyncDir, Write};
         let full = |change| steps(change, Durability::Full);
         assert_eq!(full(Change::Create), [Write, SyncData, Name, SyncDir, Log]);
         assert_eq!(full(Change::Replace), [Write, SyncData, Name, SyncDir, Log]);
-        assert_eq!(full(Change::Edit), [Write, SyncData, Log]);
+        let edit = [Write, SyncData, Name, SyncDir, Apply, Log, Forget];
+        assert_eq!(full(Change::Edit), edit);
+        assert_eq!(full(Change::Resize), [Apply, Log]);
         assert_eq!(full(Change::Rename), [Name, SyncDir, Log]);
         assert_eq!(full(Change::Remove), [Name, SyncDir, Log]);
     }
 
     #[test]
     fn os_durability_leaves_only_the_syncs_out() {
-        for change in
-            [Change::Create, Change::Replace, Change::Edit, Change::Rename, Change::Remove]
-        {
+        let all = [Change::Create, Change::Replace, Change::Edit, Change::Rename];
+        for change in all.into_iter().chain([Change::Resize, Change::Remove]) {
             let mut full = steps(change, Durability::Full);
             full.retain(|step| !matches!(step, Step::SyncData | Step::SyncDir));
             assert_eq!(full, steps(change, Durability::Os), "{change:?}");
@@ -243,9 +257,20 @@ mod tests {
         check(Change::Create, Step::Log, Undo::RemoveName);
         check(Change::Replace, Step::Name, Undo::DropTemporary);
         check(Change::Replace, Step::Log, Undo::Nothing);
-        check(Change::Edit, Step::Write, Undo::RestoreLength);
-        check(Change::Edit, Step::Log, Undo::RestoreLength);
+        check(Change::Edit, Step::Write, Undo::DropTemporary);
+        check(Change::Edit, Step::SyncDir, Undo::RemoveName);
+        check(Change::Edit, Step::Apply, Undo::Nothing);
+        check(Change::Edit, Step::Log, Undo::Nothing);
         check(Change::Remove, Step::Log, Undo::Nothing);
+    }
+
+    #[test]
+    fn a_half_done_edit_waits_for_a_restart() {
+        for step in [Step::Apply, Step::Log, Step::Forget] {
+            assert_eq!(fail_at(Change::Edit, step, Fault::Disk).retire, Retire::Path, "{step:?}");
+        }
+        assert_eq!(fail_at(Change::Edit, Step::Name, Fault::Disk).retire, Retire::Nobody);
+        assert_eq!(fail_at(Change::Resize, Step::Apply, Fault::Disk).retire, Retire::Nobody);
     }
 
     #[test]

@@ -136,7 +136,8 @@ fn open(
     });
     save.context("save .data_init_flag")?;
     let numbers = start::numbers(&**disk, base)?;
-    let log = start::log(disk, base)?;
+    let mut log = start::log(disk, base)?;
+    start::finish_edits(&**disk, &places, &mut log)?;
     Ok(Opened { identity: Arc::new(identity), places, fresh, numbers, log })
 }
 

@@ -11,14 +11,15 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use proto::ids::StorePath;
+use proto::{binlog::Act, fileid::FileName, ids::StorePath};
 
 use crate::{
     binlog::log::{Log, ROTATE_BYTES},
     config::Config,
     disk::{
+        edit::{EditKind, Note},
         layout::{Place, Places},
-        port::Disk,
+        port::{Disk, Open},
         write::{read_whole, replace_whole},
     },
     state::{
@@ -26,6 +27,7 @@ use crate::{
         identity::Identity,
         path_mark::{self, Verdict},
     },
+    store::own,
 };
 
 /// Largest of the small state files.
@@ -156,6 +158,56 @@ pub(crate) fn log(disk: &Arc<dyn Disk>, base: &Path) -> anyhow::Result<Log> {
     let (file, offset) = log.position();
     log::info!("binlog continues in file {file} at {offset}");
     Ok(log)
+}
+
+/// Completes the edits that an earlier process had begun: what was noted is applied, recorded
+/// and forgotten. To be called before the port is open.
+pub(crate) fn finish_edits(disk: &dyn Disk, places: &Places, log: &mut Log) -> anyhow::Result<()> {
+    for place in places.iter() {
+        for path in place.notes()? {
+            finish_edit(disk, place, log, &path, places.count())
+                .with_context(|| format!("complete the edit {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn finish_edit(
+    disk: &dyn Disk,
+    place: &Place,
+    log: &mut Log,
+    path: &Path,
+    paths: u16,
+) -> anyhow::Result<()> {
+    let note = match Note::open(disk, path) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            // Not whole, so it never got as far as touching its file.
+            log::warn!("removed {}: {error}", path.display());
+            disk.remove(path)?;
+            return Ok(disk.sync_dir(&place.temporary_dir())?);
+        }
+        other => other?,
+    };
+    let name = FileName::parse(&note.edit.name, paths)?;
+    match disk.open(&place.file(&name), Open::Write) {
+        // Deleted after the edit was answered and before the note was gone.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        other => {
+            let file = other?;
+            note.apply(&*file, true)?;
+            let at = u32::try_from(file.stat()?.mtime).unwrap_or(0);
+            let act = match note.edit.kind {
+                EditKind::Append => Act::Append,
+                EditKind::Modify => Act::Modify,
+            };
+            let mut line = own(at, act, &name);
+            line.extra = Some(format!("{} {}", note.edit.offset, note.edit.len));
+            log.append(&line.line()?)?;
+            log.sync()?;
+            log::info!("completed an edit of {name}");
+        }
+    }
+    Ok(note.forget(disk, true)?)
 }
 
 fn text(disk: &dyn Disk, path: &Path) -> anyhow::Result<Option<String>> {

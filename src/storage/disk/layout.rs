@@ -28,6 +28,8 @@ use super::port::{Disk, Kind, Space};
 
 /// Where temporary files are, inside `data`. No client can name it: its name has a dot.
 const TEMPORARY_DIR: &str = ".tmp";
+/// What the names of notes of edits begin with, in the same directory.
+const NOTE: &str = "edit-";
 /// Directories on each level at most.
 const LEVEL: usize = 256;
 
@@ -66,9 +68,13 @@ impl Place {
         if make_dir(&*disk, &temporary)? {
             disk.sync_dir(&data)?;
         }
-        let leftovers = disk.list(&temporary)?;
-        for name in &leftovers {
-            disk.remove(&temporary.join(name))?;
+        let mut swept = 0;
+        for name in disk.list(&temporary)? {
+            // Notes of edits are not left-overs: they are completed before we serve.
+            if !name.as_encoded_bytes().starts_with(NOTE.as_bytes()) {
+                disk.remove(&temporary.join(name))?;
+                swept += 1;
+            }
         }
         let mut known = Vec::new();
         known.resize_with(LEVEL * LEVEL, || AtomicBool::new(false));
@@ -79,7 +85,7 @@ impl Place {
             place.known.iter().for_each(|known| known.store(true, Ordering::Relaxed));
         }
         place.measure()?;
-        Ok((place, Opened { fresh, swept: leftovers.len() }))
+        Ok((place, Opened { fresh, swept }))
     }
 
     /// The `data` directory.
@@ -101,6 +107,25 @@ impl Place {
     pub fn temporary(&self) -> PathBuf {
         let number = self.next_temporary.fetch_add(1, Ordering::Relaxed);
         self.data.join(TEMPORARY_DIR).join(number.to_string())
+    }
+
+    /// Where temporary files and notes are.
+    pub fn temporary_dir(&self) -> PathBuf {
+        self.data.join(TEMPORARY_DIR)
+    }
+
+    /// A path for the note of an edit, unique in this process.
+    pub fn note(&self) -> PathBuf {
+        let number = self.next_temporary.fetch_add(1, Ordering::Relaxed);
+        self.temporary_dir().join(format!("{NOTE}{number}"))
+    }
+
+    /// The notes that an earlier process left; to be called before new ones are made.
+    pub fn notes(&self) -> io::Result<Vec<PathBuf>> {
+        let dir = self.temporary_dir();
+        let names = self.disk.list(&dir)?.into_iter();
+        let notes = names.filter(|name| name.as_encoded_bytes().starts_with(NOTE.as_bytes()));
+        Ok(notes.map(|name| dir.join(name)).collect())
     }
 
     /// Makes sure that `dir` exists and will exist after a power loss.

@@ -11,6 +11,8 @@ pub mod write; // temporary file -> durable file
 
 pub mod read; // ranges of stored files
 
+pub mod edit; // changes of existing files, wholly or not at all
+
 pub mod real; // each effect is one system call
 
 #[cfg(test)]

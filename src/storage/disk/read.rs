@@ -7,6 +7,9 @@ use std::{io, path::Path};
 
 use super::port::{Disk, DiskFile, Kind, Open};
 
+/// One read while a checksum is computed.
+const READ_BYTES: usize = 256 * 1024;
+
 /// A part of an open file, fixed at the time of the request: later appends do not extend it.
 #[derive(Debug)]
 pub struct Range {
@@ -66,5 +69,24 @@ impl Range {
         }
         out.truncate(filled);
         Ok(out)
+    }
+}
+
+/// CRC-32 of the whole content as it is now.
+pub fn checksum(disk: &dyn Disk, path: &Path) -> io::Result<u32> {
+    let file = disk.open(path, Open::Read)?;
+    if file.stat()?.kind != Kind::File {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut crc = crc32fast::Hasher::new();
+    let mut buffer = vec![0; READ_BYTES];
+    let mut at = 0u64;
+    loop {
+        let count = file.read_at(at, &mut buffer)?;
+        let Some(read) = buffer.get(..count).filter(|read| !read.is_empty()) else {
+            return Ok(crc.finalize());
+        };
+        crc.update(read);
+        at = at.saturating_add(count as u64);
     }
 }

@@ -113,6 +113,11 @@ impl Staged {
         Ok(())
     }
 
+    /// Writes over the first bytes of what was written; the checksum does not see it.
+    pub fn write_start(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        self.file.write_at(0, bytes).map_err(WriteError::disk("write content"))
+    }
+
     /// CRC-32 of what has been written so far.
     pub fn crc32(&self) -> u32 {
         self.crc.clone().finalize()

@@ -52,15 +52,30 @@ pub(crate) fn give_up(store: &Store, path: StorePath, commit: Commit, fault: Fau
 pub(crate) async fn record(
     store: &Store,
     path: StorePath,
-    mut commit: Commit,
+    commit: Commit,
     records: &[Record],
     undo: impl FnOnce(Undo) + Send + 'static,
 ) -> Result<Durable, ServiceError> {
+    let (_, next) = log_step(store, path, commit, records, undo).await?;
+    match next {
+        Next::Answer(durable) => Ok(durable),
+        Next::Do(step) => unreachable!("{step:?} after the log: it is the last step"),
+    }
+}
+
+/// The log step of an operation that goes on afterwards: an edit.
+pub(crate) async fn log_step(
+    store: &Store,
+    path: StorePath,
+    mut commit: Commit,
+    records: &[Record],
+    undo: impl FnOnce(Undo) + Send + 'static,
+) -> Result<(Commit, Next), ServiceError> {
     match store.log.append(records).await {
-        Ok(()) => match commit.done() {
-            Next::Answer(durable) => Ok(durable),
-            Next::Do(step) => unreachable!("{step:?} after the log: it is the last step"),
-        },
+        Ok(()) => {
+            let next = commit.done();
+            Ok((commit, next))
+        }
         Err(error) => {
             let fault = if matches!(error, LogError::Lost) { Fault::Sync } else { Fault::Disk };
             let how = give_up(store, path, commit, fault);

@@ -94,7 +94,7 @@ fn remove(
                 let synced = store.disk.sync_dir(&place.dir(name.dir()));
                 synced.map_err(WriteError::sync("the directory"))?;
             }
-            Step::Write | Step::SyncData | Step::Log => break,
+            _ => break,
         }
         commit.done();
     }

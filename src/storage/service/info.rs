@@ -1,6 +1,6 @@
 //! Query file info, 22 (storage.md 3.11).
 
-use std::{io, net::IpAddr, path::Path, sync::Arc};
+use std::{io, net::IpAddr, sync::Arc};
 
 use proto::{
     fileid::{FileName, Kind, Source},
@@ -12,13 +12,8 @@ use proto::{
 };
 
 use super::error::ServiceError;
-use crate::{
-    disk::port::{self, Open},
-    store::Store,
-};
+use crate::{disk::read::checksum, store::Store};
 
-/// One read while a checksum is computed.
-const READ_BYTES: usize = 256 * 1024;
 /// Shortest name that can be asked about.
 const NAME_MIN: usize = 37;
 
@@ -63,7 +58,7 @@ fn examine(
     let crc32 = match name.kind() {
         Some(Kind::Normal) => record.crc32,
         _ if flags.no_crc() => 0,
-        _ => checksum(store, &file).map_err(ServiceError::Read)?,
+        _ => checksum(&*store.disk, &file).map_err(ServiceError::Read)?,
     };
     let source = match record.source.source() {
         Source::Address(ip) => ip.to_string(),
@@ -73,23 +68,4 @@ fn examine(
         }
     };
     Ok(FileInfo { size: stat.len, mtime, crc32, source })
-}
-
-/// CRC-32 of the whole content as it is now. Blocks.
-fn checksum(store: &Store, file: &Path) -> io::Result<u32> {
-    let file = store.disk.open(file, Open::Read)?;
-    if file.stat()?.kind != port::Kind::File {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    let mut crc = crc32fast::Hasher::new();
-    let mut buffer = vec![0; READ_BYTES];
-    let mut at = 0u64;
-    loop {
-        let count = file.read_at(at, &mut buffer)?;
-        let Some(read) = buffer.get(..count).filter(|read| !read.is_empty()) else {
-            return Ok(crc.finalize());
-        };
-        crc.update(read);
-        at = at.saturating_add(count as u64);
-    }
 }

@@ -171,7 +171,7 @@ fn perform(
                 let synced = store.disk.sync_dir(&place.dir(name.dir()));
                 synced.map_err(WriteError::sync("the directory"))?;
             }
-            (Step::Log | Step::Write | Step::SyncData, _) => break,
+            _ => break,
         }
         commit.done();
     }

@@ -4,6 +4,7 @@
 //! here the answer is written, what follows an error is dealt with, and the connection goes on
 //! or ends (storage.md 1.4).
 
+mod append;
 mod change; // what all changing commands end with
 
 mod content; // the content behind a request
@@ -157,9 +158,19 @@ async fn handle(
             let body = content.body(BODY_BYTES_MAX).await?;
             info::run(store, header.status, peer, &body).await.map(Answer::Found)
         }
+        Command::AppendFile => append::append(store, content).await.map(Answer::Changed),
+        Command::ModifyFile => append::modify(store, content).await.map(Answer::Changed),
+        Command::TruncateFile => {
+            let body = content.body(BODY_BYTES_MAX).await?;
+            append::truncate(store, &body).await.map(Answer::Changed)
+        }
+        Command::RegenerateAppenderFilename => {
+            let body = content.body(BODY_BYTES_MAX).await?;
+            append::regenerate(store, &body).await.map(Answer::Changed)
+        }
         Command::ActiveTest if header.body_len == 0 => Ok(Answer::Found(Vec::new())),
         Command::ActiveTest => Err(ServiceError::Invalid("an active test has no body")),
-        // Replication, trunk files, links and changes of appenders are not there yet.
+        // Replication, trunk files and links are not there yet.
         _ => Err(ServiceError::Invalid("unknown command")),
     }
 }

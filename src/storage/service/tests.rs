@@ -38,6 +38,7 @@ use crate::{
         simulated::{Chance, Plan, SimulatedDisk},
     },
     parameters::Parameters,
+    start,
     state::counters::Counters,
     store::{Distribution, Facts, Parts, Store},
 };
@@ -69,7 +70,9 @@ impl Served {
     fn open(disk: &SimulatedDisk) -> Self {
         let dyn_disk: Arc<dyn Disk> = Arc::new(disk.clone());
         let place = Place::open(Arc::clone(&dyn_disk), Path::new("/base"), 1).unwrap().0;
-        let log = Log::open(Arc::clone(&dyn_disk), Path::new(SYNC), ROTATE_BYTES).unwrap().0;
+        let mut log = Log::open(Arc::clone(&dyn_disk), Path::new(SYNC), ROTATE_BYTES).unwrap().0;
+        let places = Places::new(vec![place]);
+        start::finish_edits(disk, &places, &mut log).unwrap();
         let (writer, log) = Writer::start(log, Durability::Full).unwrap();
         let ip = "10.0.0.1".parse().unwrap();
         // Names of the next life differ from those of this one.
@@ -79,7 +82,7 @@ impl Served {
             random: Arc::new(Counting(AtomicU64::new(seed))),
             disk: dyn_disk,
             gate: Gate::new(4),
-            places: Places::new(vec![place]),
+            places,
             log: writer,
             counters: Counters::default(),
             facts: Facts {
@@ -125,10 +128,14 @@ impl Served {
     }
 
     async fn upload(&mut self, content: &[u8]) -> Result<String, u8> {
+        self.upload_as(11, content).await
+    }
+
+    async fn upload_as(&mut self, command: u8, content: &[u8]) -> Result<String, u8> {
         let mut body = vec![0xff];
         body.extend((content.len() as u64).to_be_bytes());
         body.extend([b"bin\0\0\0", content].concat());
-        match self.ask(11, &body).await {
+        match self.ask(command, &body).await {
             (0, body) => Ok(String::from_utf8(body[16..].to_vec()).unwrap()),
             (status, _) => Err(status),
         }
@@ -143,6 +150,15 @@ impl Served {
         body.extend((pairs.len() as u64).to_be_bytes());
         body.extend([b"O", &named(name)[..], pairs.as_bytes()].concat());
         status(self.ask(13, &body).await.0)
+    }
+
+    /// Appends, or modifies at an offset.
+    async fn edit(&mut self, name: &str, at: Option<u64>, bytes: &[u8]) -> Result<(), u8> {
+        let mut body = (name.len() as u64).to_be_bytes().to_vec();
+        body.extend(at.map(u64::to_be_bytes).iter().flatten());
+        body.extend((bytes.len() as u64).to_be_bytes());
+        body.extend([name.as_bytes(), bytes].concat());
+        status(self.ask(if at.is_none() { 24 } else { 34 }, &body).await.0)
     }
 
     /// Ends everything that belongs to this store.
@@ -344,4 +360,66 @@ async fn after_a_failed_sync_nothing_is_written_before_a_restart() {
     let mut served = Served::open(&disk);
     assert!(served.upload(b"after the restart").await.is_ok());
     served.close().await;
+}
+
+/// What an appender holds before and after an edit.
+const APPENDER: &[u8] = b"0123456789";
+
+fn edited(at: Option<u64>) -> Vec<u8> {
+    let at = at.map_or(APPENDER.len(), |at| at as usize);
+    let mut out = APPENDER[..at].to_vec();
+    out.extend(content(1000));
+    out
+}
+
+/// One append or modification under `plan`, then the disks that may be left of it.
+async fn edit_under(
+    at: Option<u64>,
+    plan: Plan,
+    disks: impl Fn(&SimulatedDisk) -> Vec<SimulatedDisk>,
+) -> u64 {
+    let disk = SimulatedDisk::with_dirs(&["/base", "/base/data", SYNC]);
+    let mut served = Served::open(&disk);
+    let name = served.upload_as(23, APPENDER).await.unwrap();
+    disk.plan(plan);
+    let outcome = served.edit(&name, at, &content(1000)).await;
+    served.close().await;
+    let effects = disk.effects();
+    for (n, disk) in disks(&disk).into_iter().enumerate() {
+        let when = format!("{at:?} {plan:?} image {n}: {outcome:?}");
+        let mut served = Served::open(&disk);
+        let found = disk.files().remove(&path(&name)).unwrap();
+        let log = disk.files().remove(&Path::new(SYNC).join("binlog.000")).unwrap();
+        let recorded = String::from_utf8(log).unwrap().lines().count() > 1;
+        let legal = match outcome {
+            Ok(()) => found == edited(at) && recorded,
+            Err(_) => found == APPENDER || found == edited(at) && recorded,
+        };
+        assert!(legal, "{when}: {} bytes, recorded {recorded}", found.len());
+        let notes = disk.files().into_keys().filter(|p| p.starts_with("/base/data/.tmp"));
+        assert_eq!(notes.count(), 0, "{when}: no note is left");
+        assert!(served.edit(&name, None, b"more").await.is_ok(), "{when}: it goes on");
+        served.close().await;
+    }
+    effects
+}
+
+#[tokio::test]
+async fn an_edit_happens_wholly_or_not_at_all() {
+    for at in [None, Some(4)] {
+        let kill = |disk: &SimulatedDisk| vec![disk.after_kill()];
+        let power = |disk: &SimulatedDisk| -> Vec<SimulatedDisk> {
+            (0..16).map(|n| disk.after_power_loss(&mut Chance(n))).collect()
+        };
+        let effects = edit_under(at, Plan::Nothing, kill).await;
+        edit_under(at, Plan::Nothing, power).await;
+        assert!(8 < effects);
+        for nth in 1..=effects {
+            edit_under(at, Plan::Die(nth), kill).await;
+            edit_under(at, Plan::Die(nth), power).await;
+            edit_under(at, Plan::Fail(nth, EIO), kill).await;
+            edit_under(at, Plan::Fail(nth, ENOSPC), kill).await;
+            edit_under(at, Plan::FailFrom(nth, EIO), kill).await;
+        }
+    }
 }

@@ -223,7 +223,7 @@ fn finish(
                 let synced = dir.map_or(Ok(()), |dir| store.disk.sync_dir(dir));
                 synced.map_err(|e| WriteError::sync("the directory")(e).into())
             }
-            Some(Step::Log) | None => {
+            _ => {
                 let nameless = ServiceError::Invalid("the file has no name");
                 return placed.ok_or(Failed { error: nameless, placed: None });
             }
