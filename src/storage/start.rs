@@ -145,10 +145,7 @@ pub(crate) fn log(disk: &Arc<dyn Disk>, base: &Path) -> anyhow::Result<Log> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             return Err(error).with_context(|| format!("create {}", dir.display()));
         }
-        _ => {}
-    }
-    for dir in [base, &data] {
-        disk.sync_dir(dir).with_context(|| format!("sync {}", dir.display()))?;
+        _ => disk.sync_dir(&data).with_context(|| format!("sync {}", data.display()))?,
     }
     let opened = Log::open(Arc::clone(disk), &dir, ROTATE_BYTES);
     let (log, tail) = opened.with_context(|| format!("open the binlog in {}", dir.display()))?;

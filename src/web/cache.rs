@@ -34,7 +34,8 @@ impl Cache {
         Ok(Self { manager })
     }
 
-    /// Runs a script: nothing else happens between its steps.
+    /// Runs a script: nothing else happens between its steps. If the connection had died it is
+    /// run once more on a new one, so every script must be harmless when repeated.
     pub(crate) async fn run<T: FromRedisValue>(
         &self,
         script: &Script,
@@ -49,6 +50,12 @@ impl Cache {
             call.arg(arg);
         }
         // A clone is a handle; the connection is shared.
-        call.invoke_async(&mut self.manager.clone()).await
+        let mut manager = self.manager.clone();
+        match call.invoke_async(&mut manager).await {
+            Err(error) if error.is_connection_dropped() || error.is_io_error() => {
+                call.invoke_async(&mut manager).await
+            }
+            done => done,
+        }
     }
 }

@@ -9,7 +9,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -101,8 +101,6 @@ struct Feed {
     /// Bytes the parser was given so far. No piece goes beyond the empty line that ends a header
     /// block, so when a part begins this is where its content does.
     given: AtomicU64,
-    /// Let the parser look at what it has before it is given more.
-    hold: AtomicBool,
 }
 
 /// The allowance while a part is read: its length is the handler's affair.
@@ -129,7 +127,6 @@ impl Multipart {
         let feed = Arc::new(Feed {
             allowance: AtomicUsize::new(limits.head_bytes_max),
             given: AtomicU64::new(0),
-            hold: AtomicBool::new(false),
         });
         let content_length = request.content_length();
         let gate = Gate {
@@ -137,6 +134,7 @@ impl Multipart {
             rest: Bytes::new(),
             feed: feed.clone(),
             gave: false,
+            paused: false,
             matched: 0,
         };
         // CR LF "--" boundary "--" CR LF; every known client writes the last two as well.
@@ -150,7 +148,6 @@ impl Multipart {
         while self.chunk().await?.is_some() {}
         self.field = None;
         self.feed.allowance.store(self.limits.head_bytes_max, Ordering::Relaxed);
-        self.feed.hold.store(true, Ordering::Relaxed);
         let next = self.parser.next_field().await.map_err(|error| self.explain(error))?;
         let Some(field) = next else { return Ok(None) };
         if self.parts >= self.limits.parts_max {
@@ -261,6 +258,9 @@ struct Gate {
     feed: Arc<Feed>,
     /// A piece went out at the last poll. The parser polls until it is told to wait.
     gave: bool,
+    /// The last piece ended with an empty line. The parser asks for more before it looks at what
+    /// it has; it is told to wait once, so that it finds the header block it may have got.
+    paused: bool,
     /// How much of `EMPTY_LINE` the bytes given last end with.
     matched: usize,
 }
@@ -294,6 +294,7 @@ impl Gate {
                 };
                 if self.matched == EMPTY_LINE.len() {
                     self.matched = 0;
+                    self.paused = true;
                     return at.saturating_add(1);
                 }
             }
@@ -307,8 +308,7 @@ impl Stream for Gate {
     type Item = Result<Bytes, GateError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let hold = self.feed.hold.swap(false, Ordering::Relaxed);
-        if std::mem::take(&mut self.gave) || hold {
+        if std::mem::take(&mut self.gave) || std::mem::take(&mut self.paused) {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }

@@ -61,12 +61,13 @@ impl Place {
     /// left unfinished, measures the free space.
     pub fn open(disk: Arc<dyn Disk>, root: &Path, count: u16) -> io::Result<(Self, Opened)> {
         let data = root.join("data");
+        if make_dir(&*disk, &data)? {
+            disk.sync_dir(root)?;
+        }
         let temporary = data.join(TEMPORARY_DIR);
-        make_dir(&*disk, &data)?;
-        make_dir(&*disk, &temporary)?;
-        // Synced also when they were there: whoever made them may not have done it.
-        disk.sync_dir(root)?;
-        disk.sync_dir(&data)?;
+        if make_dir(&*disk, &temporary)? {
+            disk.sync_dir(&data)?;
+        }
         let mut swept = 0;
         for name in disk.list(&temporary)? {
             // Notes of edits are not left-overs: they are completed before we serve.

@@ -15,11 +15,9 @@ use super::port::{Disk, DiskFile, Stat};
 /// Bytes written since the last sync after which an upload syncs early, so that the last sync
 /// of a large one has little left to do and dirty memory stays bounded.
 const SYNC_EVERY_BYTES: u64 = 32 << 20;
-/// From this size on room is reserved before it is written, so that a large file lies in few
-/// pieces.
+/// From this size on the room is reserved at the start: the disk cannot fill up in the middle,
+/// and a large file lies in one piece.
 const RESERVE_FROM_BYTES: u64 = 1 << 20;
-/// Room reserved ahead of what has arrived: what a client only announces takes no space away.
-const RESERVE_AHEAD_BYTES: u64 = 64 << 20;
 
 /// What went wrong while a file was made. The kind decides what is retired.
 #[derive(Debug, thiserror::Error)]
@@ -61,15 +59,13 @@ pub struct Staged {
     /// Sync early while writing.
     synced_writes: bool,
     len: u64,
-    expected: u64,
-    reserved: u64,
     unsynced: u64,
     crc: crc32fast::Hasher,
     placed: bool,
 }
 
 impl Staged {
-    /// Creates the temporary file, which is expected to get `expected` bytes.
+    /// Creates the temporary file and, if it will be large, reserves its room.
     pub fn create(
         disk: Arc<dyn Disk>,
         path: PathBuf,
@@ -77,47 +73,37 @@ impl Staged {
         synced_writes: bool,
     ) -> Result<Self, WriteError> {
         let file = disk.create(&path).map_err(WriteError::disk("create a temporary file"))?;
-        Ok(Self {
+        let staged = Self {
             disk,
             path,
             file,
             synced_writes,
             len: 0,
-            expected,
-            reserved: 0,
             unsynced: 0,
             crc: crc32fast::Hasher::new(),
             placed: false,
-        })
+        };
+        if RESERVE_FROM_BYTES <= expected {
+            match staged.file.reserve(expected) {
+                // Not every file system can; then the space is found while writing.
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
+                other => other.map_err(WriteError::disk("reserve space"))?,
+            }
+        }
+        Ok(staged)
     }
 
     /// Appends the next bytes of the content.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
-        let count = bytes.len() as u64;
-        if RESERVE_FROM_BYTES <= self.expected && self.reserved < self.len.saturating_add(count) {
-            self.reserve()?;
-        }
         self.crc.update(bytes);
         self.file.write_at(self.len, bytes).map_err(WriteError::disk("write content"))?;
+        let count = bytes.len() as u64;
         self.len = self.len.saturating_add(count);
         self.unsynced = self.unsynced.saturating_add(count);
         if self.synced_writes && SYNC_EVERY_BYTES <= self.unsynced {
             self.sync()?;
         }
         Ok(())
-    }
-
-    fn reserve(&mut self) -> Result<(), WriteError> {
-        let ahead = self.len.saturating_add(RESERVE_AHEAD_BYTES);
-        self.reserved = ahead.min(self.expected).max(self.len);
-        match self.file.reserve(self.reserved) {
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-                // Not every file system can; then the space is found while writing.
-                self.reserved = u64::MAX;
-                Ok(())
-            }
-            other => other.map_err(WriteError::disk("reserve space")),
-        }
     }
 
     /// Syncs the content. After an error the file must be given up.

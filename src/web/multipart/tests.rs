@@ -262,8 +262,8 @@ proptest! {
 const BOUNDARY: &str = "----x";
 
 /// A form of these files, with what the specification allows around them.
-fn files_form(files: &[&[u8]]) -> Vec<u8> {
-    let mut body = b"preamble\r\n\r\nmore\r\n".to_vec();
+fn files_form(preamble: &str, files: &[&[u8]]) -> Vec<u8> {
+    let mut body = preamble.as_bytes().to_vec();
     for file in files {
         let head = "content-disposition: form-data; name=\"file\"; filename=\"a\"";
         body.extend(format!("--{BOUNDARY}\r\n{head}\r\n\r\n").bytes());
@@ -290,15 +290,19 @@ fn files_request(form: &[u8], piece: usize) -> Request {
 async fn the_length_of_the_last_part_is_known_when_it_begins() {
     let large = vec![7u8; 200_000];
     let tricky = b"\r\n\r\n--\r\n\r\n\r\r\n\r\n----\r\n----y\r\n\r\n".repeat(3000);
-    let cases: [&[&[u8]]; 5] = [
+    let cases: [&[&[u8]]; 8] = [
         &[b""],
+        &[b"", b"", &large],
+        &[b"1234", &[7; 300], b"", &large],
+        &[&large, &large, b""],
         &[b"abc"],
         &[&large],
         &[&tricky, b"\r\n", &large],
         &[b"\r\n\r\n", &large, &tricky],
     ];
-    for files in cases {
-        let form = files_form(files);
+    let both = |files| [("", files), ("pre\r\n\r\namble\r\n", files)];
+    for (preamble, files) in cases.into_iter().flat_map(both) {
+        let form = files_form(preamble, files);
         for piece in [1000, 4096, 65_536, form.len()] {
             let mut request = files_request(&form, piece);
             let mut parts = Multipart::new(&mut request, MultipartLimits::default()).unwrap();
