@@ -1,6 +1,5 @@
 //! A real `fdfs_storaged` beside a scripted tracker: the whole way from socket to disk.
 
-#![expect(clippy::unwrap_used, reason = "the helpers of a test may panic as the test may")]
 #![expect(clippy::disallowed_methods, reason = "tests keep their own time and write plain files")]
 
 mod cluster;

@@ -5,7 +5,6 @@
 //! one line of it comes from the programs under test, except that the store is spoken to with
 //! `net::client`.
 #![allow(dead_code, reason = "each test program uses a part of it")]
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "seeds and logs of a failed test")]
 
 pub(crate) mod checker;
 pub(crate) mod cluster;

@@ -1,7 +1,6 @@
 //! A real `fdfs_trackerd`, black box: recorded requests of every client command, storages that
 //! come and go, restarts, crashes, and configurations it must refuse.
 
-#![expect(clippy::unwrap_used, reason = "the helpers of a test may panic as the test may")]
 #![expect(clippy::disallowed_methods, reason = "tests keep their own time and write plain files")]
 
 #[path = "../support/wait.rs"]

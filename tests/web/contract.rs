@@ -1,0 +1,173 @@
+//! Answers against the OpenAPI document: the route, the status and the shape of the body.
+//!
+//! Knows as much of JSON Schema as the document uses, and refuses to guess about the rest.
+
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+use crate::support::http::Answer;
+
+fn document() -> &'static Value {
+    static DOCUMENT: OnceLock<Value> = OnceLock::new();
+    let text = include_str!("../../www/openapi.json");
+    DOCUMENT.get_or_init(|| serde_json::from_str(text).expect("the document is JSON"))
+}
+
+/// Panics if `answer` is not one the document allows for this request.
+pub(crate) fn check(method: &str, path: &str, answer: &Answer) {
+    let place = format!("{method} {path} -> {}", answer.status);
+    assert!(answer.status < 500 || answer.status == 503, "{place}: {}", text(&answer.body));
+    let path = path.split('?').next().unwrap_or_default();
+    if path.contains("%00") && answer.status == 400 {
+        return; // nginx looks at no request with a NUL in its path
+    }
+    let routes = document()["paths"].as_object().expect("paths");
+    let route = routes.iter().find(|(template, _)| fits(template, path));
+    let verb = if method == "HEAD" { "get" } else { &*method.to_ascii_lowercase() };
+    let operation = route.map(|(_, item)| &item[verb]).filter(|o| !o.is_null());
+    let Some(operation) = operation else {
+        // Not in the document, so it must not exist.
+        assert!(matches!(answer.status, 400 | 403 | 404 | 405), "{place}");
+        return check_json(&place, &document()["components"]["schemas"]["Error"], answer, method);
+    };
+    let response = &operation["responses"][answer.status.to_string()];
+    assert!(!response.is_null(), "{place}: no such status; {}", text(&answer.body));
+    match &response["content"]["application/json"]["schema"] {
+        Value::Null if response["content"].is_null() && !answer.body.is_empty() => {
+            panic!("{place}: a body where none belongs")
+        }
+        Value::Null => {}
+        schema => check_json(&place, schema, answer, method),
+    }
+}
+
+fn check_json(place: &str, schema: &Value, answer: &Answer, method: &str) {
+    if method == "HEAD" {
+        return;
+    }
+    let content_type = answer.header("content-type");
+    assert_eq!(content_type, Some("application/json; charset=utf-8"), "{place}");
+    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{place}");
+    if let Err(why) = valid(schema, &answer.json(), "$") {
+        panic!("{place}: {why}; {}", text(&answer.body));
+    }
+}
+
+/// Whether a path is one of a template such as `/api/disk/{folder}`.
+fn fits(template: &str, path: &str) -> bool {
+    let (template, path) = (template.split('/'), path.split('/'));
+    template.clone().count() == path.clone().count()
+        && template.zip(path).all(|(want, have)| want.starts_with('{') || want == have)
+}
+
+/// Whether `value` is what `schema` says; else where it is not.
+fn valid(schema: &Value, value: &Value, at: &str) -> Result<(), String> {
+    let wrong = |want: &dyn std::fmt::Debug| Err(format!("{at} is {value}, want {want:?}"));
+    for (word, rule) in schema.as_object().ok_or_else(|| format!("{at}: no schema"))? {
+        match (word.as_str(), rule) {
+            ("description" | "default" | "format", _) => {}
+            ("$ref", Value::String(name)) => {
+                let name = name.strip_prefix("#/components/schemas/").expect("a local name");
+                valid(&document()["components"]["schemas"][name], value, at)?;
+            }
+            ("anyOf", Value::Array(any)) => {
+                if !any.iter().any(|schema| valid(schema, value, at).is_ok()) {
+                    return wrong(&rule);
+                }
+            }
+            ("type", Value::Array(any)) if any.iter().any(|t| has_type(t, value)) => {}
+            ("type", one @ Value::String(_)) if has_type(one, value) => {}
+            ("enum", Value::Array(any)) if any.contains(value) => {}
+            ("const", _) if rule == value => {}
+            ("pattern", Value::String(pattern)) => {
+                if value.as_str().is_some_and(|text| !matches(pattern, text)) {
+                    return wrong(&rule);
+                }
+            }
+            ("minimum", _) if rule.as_u64() <= value.as_u64() => {}
+            ("minLength", _) if rule.as_u64() <= length(value) => {}
+            ("maxLength", _) if length(value) <= rule.as_u64() => {}
+            ("properties", Value::Object(properties)) => {
+                for (name, schema) in properties {
+                    let Some(inner) = value.get(name) else { continue };
+                    valid(schema, inner, &format!("{at}.{name}"))?;
+                }
+            }
+            ("required", Value::Array(names)) => {
+                if let Some(name) = names.iter().find(|n| value.get(n.as_str().unwrap()).is_none())
+                {
+                    return Err(format!("{at} lacks {name}"));
+                }
+            }
+            ("additionalProperties", Value::Bool(false)) => {
+                let known = &schema["properties"];
+                let mut given = value.as_object().into_iter().flatten();
+                if let Some((name, _)) = given.find(|(name, _)| known.get(name).is_none()) {
+                    return Err(format!("{at} has {name:?}, which is not in the document"));
+                }
+            }
+            ("items", schema) => {
+                for (index, item) in value.as_array().into_iter().flatten().enumerate() {
+                    valid(schema, item, &format!("{at}[{index}]"))?;
+                }
+            }
+            _ => return wrong(&(word, rule)),
+        }
+    }
+    Ok(())
+}
+
+fn has_type(name: &Value, value: &Value) -> bool {
+    match name.as_str().expect("a type has a name") {
+        "null" => value.is_null(),
+        "string" => value.is_string(),
+        "integer" => value.is_u64() || value.is_i64(),
+        "array" => value.is_array(),
+        "object" => value.is_object(),
+        other => panic!("the validator does not know type {other}"),
+    }
+}
+
+fn length(value: &Value) -> Option<u64> {
+    Some(value.as_str()?.chars().count() as u64)
+}
+
+/// The two patterns that answers have.
+fn matches(pattern: &str, text: &str) -> bool {
+    match pattern {
+        "^[1-9][0-9]{0,19}$" => {
+            text.len() <= 20
+                && !text.is_empty()
+                && !text.starts_with('0')
+                && text.bytes().all(|b| b.is_ascii_digit())
+        }
+        "^[a-z_]+$" => {
+            !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+        }
+        other => panic!("the validator does not know pattern {other}"),
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).chars().take(300).collect()
+}
+
+#[test]
+fn the_validator_refuses_what_is_not_in_the_document() {
+    let error = &document()["components"]["schemas"]["Error"];
+    let cases = [
+        (r#"{"error":{"code":"a","message":"b"}}"#, true),
+        (r#"{"error":{"code":"a","message":"b","field":"c"}}"#, true),
+        (r#"{"error":{"code":"A","message":"b"}}"#, false),
+        (r#"{"error":{"code":"a"}}"#, false),
+        (r#"{"error":{"code":"a","message":1}}"#, false),
+        (r#"{"error":{"code":"a","message":"b","stack":"c"}}"#, false),
+        (r#"{}"#, false),
+        (r#"[]"#, false),
+    ];
+    for (json, want) in cases {
+        let value = serde_json::from_str(json).unwrap();
+        assert_eq!(valid(error, &value, "$").is_ok(), want, "{json}");
+    }
+}

@@ -1,0 +1,32 @@
+//! The drive over HTTP: real nginx, workers, MariaDB, Redis and store, asked as a browser asks.
+//!
+//! Every answer is checked against `www/openapi.json`. What is defended: nobody reaches what is
+//! not theirs (security.md), each visible file opens with the right bytes, quotas and reference
+//! counts are exact (testing.md P16), bytes from outside crash nothing (P15).
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod account; // registering, signing in and out, limits on guessing
+mod contract; // answers against the OpenAPI document
+mod database; // what must hold between the tables
+mod files; // in and out, quota, sharing of contents
+mod folders; // making and listing
+mod gate; // every route with somebody else's ids, from other sites, with hostile input
+mod outage; // servers behind the workers go away and come back
+mod person; // somebody with a browser
+
+use std::sync::OnceLock;
+
+use support::stack::Stack;
+
+/// The drive that most tests share. All of them come from one address, so its limits are wide.
+fn drive() -> &'static Stack {
+    static DRIVE: OnceLock<Stack> = OnceLock::new();
+    DRIVE.get_or_init(|| {
+        Stack::start(&[
+            "s/^registrations_per_address_max = .*/registrations_per_address_max = 10000/",
+            "s/^login_failures_per_address_max = .*/login_failures_per_address_max = 10000/",
+        ])
+    })
+}
