@@ -49,6 +49,8 @@ pub struct Log {
     len: u64,
     before: u64,
     rotate_bytes: u64,
+    /// A sync has failed while rotating: nothing may be written any more.
+    broken: bool,
 }
 
 impl Log {
@@ -68,7 +70,9 @@ impl Log {
         // The file may be new, or its name may not have been synced by whoever made it.
         disk.sync_dir(dir)?;
         let dir = dir.to_owned();
-        let log = Self { disk, dir, file, index, compressed, len, before: len, rotate_bytes };
+        let before = len;
+        let broken = false;
+        let log = Self { disk, dir, file, index, compressed, len, before, rotate_bytes, broken };
         if !known {
             log.save_index(index)?;
         }
@@ -77,17 +81,22 @@ impl Log {
 
     /// Writes complete lines at the end, moving on to the next file when this one is full.
     pub fn append(&mut self, lines: &str) -> io::Result<()> {
+        // Noted first: when the rotation fails, the file ends where it did, too.
+        self.before = self.len;
         if self.rotate_bytes <= self.len {
             self.rotate()?;
         }
-        self.before = self.len;
         self.file.write_at(self.len, lines.as_bytes())?;
         self.len = self.len.saturating_add(lines.len() as u64);
         Ok(())
     }
 
-    /// Removes what a failed append may have left behind.
+    /// Removes what a failed append may have left behind. Fails for good if what failed was a
+    /// sync: the log is not usable any more.
     pub fn cut_back(&mut self) -> io::Result<()> {
+        if self.broken {
+            return Err(io::Error::other("a sync failed while the binlog was rotated"));
+        }
         self.len = self.before;
         self.file.truncate(self.len)
     }
@@ -105,7 +114,7 @@ impl Log {
     /// The order is that of the reference: first the index, then the file. A crash between
     /// leaves an index whose file is missing, which `open` creates.
     fn rotate(&mut self) -> io::Result<()> {
-        self.file.sync_data()?;
+        self.file.sync_data().inspect_err(|_| self.broken = true)?;
         let next = self.index.saturating_add(1);
         self.save_index(next)?;
         let path = self.dir.join(file_name(next));
@@ -113,8 +122,9 @@ impl Log {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        self.file = self.disk.create(&path)?;
-        self.disk.sync_dir(&self.dir)?;
+        let file = self.disk.create(&path)?;
+        self.disk.sync_dir(&self.dir).inspect_err(|_| self.broken = true)?;
+        self.file = file;
         (self.index, self.len, self.before) = (next, 0, 0);
         Ok(())
     }
@@ -253,6 +263,45 @@ mod tests {
         assert_eq!(content(&disk, "binlog.001"), LINE.repeat(2));
         assert_eq!(content(&disk, "binlog.002"), LINE);
         assert_eq!(open().position().0, 2);
+    }
+
+    #[test]
+    fn a_failed_rotation_takes_no_line_away_and_is_repeated() {
+        for nth in 1.. {
+            let disk = disk();
+            let open = || Log::open(Arc::new(disk.clone()), Path::new(DIR), 100).unwrap().0;
+            let mut log = open();
+            for _ in 0..2 {
+                log.append(LINE).and_then(|()| log.sync()).unwrap();
+            }
+            disk.plan(Plan::Fail(nth, 28));
+            let appended = log.append(LINE).is_ok();
+            let done = appended && disk.effects() < nth;
+            disk.plan(Plan::Nothing);
+            let mut lines = if appended { 3 } else { 2 };
+            if appended || log.cut_back().is_ok() {
+                log.append(LINE).and_then(|()| log.sync()).unwrap();
+                lines += 1;
+            }
+            drop(log);
+            open();
+            let all = [0, 1].map(|n| content(&disk, &file_name(n))).concat();
+            assert_eq!(all, LINE.repeat(lines), "effect {nth}");
+            if done {
+                break;
+            }
+        }
+    }
+
+    #[test]
+    fn a_failed_sync_while_rotating_is_final() {
+        let disk = disk();
+        let mut log = Log::open(Arc::new(disk.clone()), Path::new(DIR), 50).unwrap().0;
+        log.append(LINE).unwrap();
+        disk.plan(Plan::Fail(1, 5));
+        assert!(log.append(LINE).is_err());
+        let effects = disk.effects();
+        assert!(log.cut_back().is_err() && disk.effects() == effects, "nothing is tried again");
     }
 
     #[test]
