@@ -130,11 +130,13 @@ fn check_mark(
         Verdict::MarkAgain if !fresh => log::warn!("{} was missing", path.display()),
         Verdict::Mark | Verdict::MarkAgain => {}
     }
-    replace_whole(disk, &path, path_mark::file_text(&new_mark).as_bytes())?;
+    // Remembered first: after a crash between the two the mark is missing and made again, while
+    // a mark that nobody remembers would look like another storage's.
+    let text = path_mark::file_text(&new_mark);
     identity.update(|identity| {
         identity.marks.insert(number, new_mark);
     })?;
-    Ok(())
+    Ok(replace_whole(disk, &path, text.as_bytes())?)
 }
 
 /// Opens the binlog, making its directory if needed.
@@ -145,7 +147,11 @@ pub(crate) fn log(disk: &Arc<dyn Disk>, base: &Path) -> anyhow::Result<Log> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             return Err(error).with_context(|| format!("create {}", dir.display()));
         }
-        _ => disk.sync_dir(&data).with_context(|| format!("sync {}", data.display()))?,
+        _ => {}
+    }
+    // Both, for the pid file is there before us and makes `data` without syncing.
+    for dir in [&data, base] {
+        disk.sync_dir(dir).with_context(|| format!("sync {}", dir.display()))?;
     }
     let opened = Log::open(Arc::clone(disk), &dir, ROTATE_BYTES);
     let (log, tail) = opened.with_context(|| format!("open the binlog in {}", dir.display()))?;
@@ -214,4 +220,51 @@ fn text(disk: &dyn Disk, path: &Path) -> anyhow::Result<Option<String>> {
     let bytes = read_whole(disk, path, STATE_BYTES_MAX);
     let bytes = bytes.with_context(|| format!("read {}", path.display()))?;
     Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::simulated::{Chance, Plan, SimulatedDisk};
+
+    const BASE: &str = "/base";
+
+    /// What a start does about the mark of its first store path.
+    fn mark(disk: &SimulatedDisk) -> anyhow::Result<()> {
+        let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+        let (place, found) = Place::open(Arc::clone(&shared), Path::new(BASE), 1)?;
+        let identity = IdentityFile::open(shared, Path::new(BASE), 1)?;
+        check_mark(disk, &identity, StorePath(0), &place, found.fresh, "mark".to_owned())
+    }
+
+    #[test]
+    fn a_first_start_that_ended_anywhere_can_be_repeated() {
+        for nth in 1.. {
+            let disk = SimulatedDisk::with_dirs(&[BASE]);
+            disk.plan(Plan::Die(nth));
+            let first = mark(&disk);
+            mark(&disk.after_kill()).unwrap();
+            for seed in 0..8 {
+                mark(&disk.after_power_loss(&mut Chance(seed))).unwrap();
+            }
+            if first.is_ok() {
+                break;
+            }
+        }
+    }
+
+    #[test]
+    fn the_binlog_lasts_though_its_directory_was_made_without_syncing() {
+        let disk = SimulatedDisk::with_dirs(&[BASE]);
+        disk.make_dir(Path::new("/base/data")).unwrap();
+        let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+        let line = "1700000000 C M00/00/00/name\n";
+        let mut opened = log(&shared, Path::new(BASE)).unwrap();
+        opened.append(line).and_then(|()| opened.sync()).unwrap();
+        for seed in 0..20 {
+            let files = disk.after_power_loss(&mut Chance(seed)).files();
+            let found = files.get(Path::new("/base/data/sync/binlog.000"));
+            assert_eq!(found.map(Vec::as_slice), Some(line.as_bytes()), "seed {seed}");
+        }
+    }
 }

@@ -61,13 +61,12 @@ impl Place {
     /// left unfinished, measures the free space.
     pub fn open(disk: Arc<dyn Disk>, root: &Path, count: u16) -> io::Result<(Self, Opened)> {
         let data = root.join("data");
-        if make_dir(&*disk, &data)? {
-            disk.sync_dir(root)?;
-        }
+        make_dir(&*disk, &data)?;
+        // Synced even when it was there: whoever made it may have died before it was safe.
+        disk.sync_dir(root)?;
         let temporary = data.join(TEMPORARY_DIR);
-        if make_dir(&*disk, &temporary)? {
-            disk.sync_dir(&data)?;
-        }
+        make_dir(&*disk, &temporary)?;
+        disk.sync_dir(&data)?;
         let mut swept = 0;
         for name in disk.list(&temporary)? {
             // Notes of edits are not left-overs: they are completed before we serve.
@@ -80,10 +79,9 @@ impl Place {
         known.resize_with(LEVEL * LEVEL, || AtomicBool::new(false));
         let (next_temporary, total, free) = Default::default();
         let place = Self { disk, data, count, known, next_temporary, total, free };
+        // Being there does not make a directory known: an earlier process may have died before
+        // it was synced, or may have needed the last one before those between were made.
         let fresh = !(place.has_dir(FIRST)? && place.has_dir(place.last_dir())?);
-        if !fresh {
-            place.known.iter().for_each(|known| known.store(true, Ordering::Relaxed));
-        }
         place.measure()?;
         Ok((place, Opened { fresh, swept }))
     }
@@ -229,5 +227,50 @@ impl Places {
     /// Between 1 and 256.
     pub fn count(&self) -> u16 {
         u16::try_from(self.0.len()).unwrap_or(u16::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::simulated::{Chance, Plan, SimulatedDisk};
+
+    const ROOT: &str = "/base";
+    const LAST: SubDir = SubDir { high: 1, low: 1 };
+
+    /// Puts a file that is durable itself into `dir` of a store path opened on `disk`.
+    fn store(disk: &SimulatedDisk, dir: SubDir) -> io::Result<()> {
+        let (place, _) = Place::open(Arc::new(disk.clone()), Path::new(ROOT), 2)?;
+        place.ensure_dir(dir)?;
+        disk.create(&place.dir(dir).join("x"))?;
+        disk.sync_dir(&place.dir(dir))
+    }
+
+    #[test]
+    fn directories_that_a_killed_process_made_are_synced_by_the_next_one() {
+        for nth in 1.. {
+            let disk = SimulatedDisk::with_dirs(&[ROOT]);
+            disk.plan(Plan::Die(nth));
+            // The first directory is one of those by which a complete store path is known.
+            let whole = store(&disk, FIRST).and_then(|()| store(&disk, LAST)).is_ok();
+            let disk = disk.after_kill();
+            disk.remove(Path::new("/base/data/01/01/x")).ok();
+            store(&disk, LAST).unwrap();
+            for seed in 0..20 {
+                let left = disk.after_power_loss(&mut Chance(seed));
+                let there = left.files().contains_key(Path::new("/base/data/01/01/x"));
+                assert!(there, "killed at effect {nth}, seed {seed}");
+            }
+            if whole {
+                break;
+            }
+        }
+    }
+
+    #[test]
+    fn directories_that_are_missing_between_the_first_and_the_last_are_made() {
+        let disk = SimulatedDisk::with_dirs(&[ROOT]);
+        store(&disk, FIRST).and_then(|()| store(&disk, LAST)).unwrap();
+        store(&disk, SubDir { high: 0, low: 1 }).unwrap();
     }
 }
