@@ -118,13 +118,21 @@ fn change(
     let (place, file) = store_file(store, name).map_err(|error| (None, error))?;
     exists(store, &file, "file").map_err(|error| (None, error))?;
     let target = place.file(metadata_name);
-    let old = read_whole(&*store.disk, &target, FILE_BYTES_MAX);
-    let old = old.map_err(|error| (None, ServiceError::Read(error)))?;
-    let existed = old.is_some();
-    let list = match (mode, old) {
-        (SetMode::Merge, _) if pairs.is_empty() => return Ok(None),
-        (SetMode::Merge, Some(old)) => Metadata::parse_file(&old).merge(pairs),
-        (SetMode::Merge, None) | (SetMode::Overwrite, _) => pairs,
+    let (list, existed) = match mode {
+        SetMode::Merge if pairs.is_empty() => return Ok(None),
+        SetMode::Merge => {
+            let old = read_whole(&*store.disk, &target, FILE_BYTES_MAX);
+            match old.map_err(|error| (None, ServiceError::Read(error)))? {
+                Some(old) => (Metadata::parse_file(&old).merge(pairs), true),
+                None => (pairs, false),
+            }
+        }
+        // What is replaced need not be readable.
+        SetMode::Overwrite => match exists(store, &target, "metadata") {
+            Ok(_) => (pairs, true),
+            Err(ServiceError::NotFound(_)) => (pairs, false),
+            Err(error) => return Err((None, error)),
+        },
     };
     let act = match (list.is_empty(), existed) {
         (true, false) => return Ok(None),
@@ -135,6 +143,10 @@ fn change(
     let kind = if act == Act::Delete { Change::Remove } else { Change::Replace };
     let mut commit = Commit::new(kind, store.durability);
     let content = (act != Act::Delete).then(|| list.print());
+    if content.as_ref().is_some_and(|content| FILE_BYTES_MAX < content.len()) {
+        // Written, it could never be read or merged again.
+        return Err((None, ServiceError::Invalid("metadata would become too long")));
+    }
     match perform(store, &mut commit, place, metadata_name, content.as_deref()) {
         Ok(()) => Ok(Some((commit, own(store.now(), act, metadata_name)))),
         Err(error) => Err((Some(commit), error.into())),

@@ -423,3 +423,28 @@ async fn an_edit_happens_wholly_or_not_at_all() {
         }
     }
 }
+
+#[tokio::test]
+async fn merged_metadata_stays_readable() {
+    let disk = SimulatedDisk::with_dirs(&["/base", "/base/data", SYNC]);
+    let mut served = Served::open(&disk);
+    let name = served.upload(b"file").await.unwrap();
+    let mut outcomes = Vec::new();
+    for round in 0..3 {
+        let value = "v".repeat(250);
+        let pairs: Vec<_> = (0..180).map(|n| format!("{round}{n:0>60}\u{2}{value}")).collect();
+        let pairs = pairs.join("\u{1}");
+        let mut body = (name.len() as u64).to_be_bytes().to_vec();
+        body.extend((pairs.len() as u64).to_be_bytes());
+        body.extend([b"M", &named(&name)[..], pairs.as_bytes()].concat());
+        outcomes.push(served.ask(13, &body).await.0);
+    }
+    assert_eq!(outcomes, [0, 0, 22], "the third would be too much");
+    served.close().await;
+    let mut served = Served::open(&disk);
+    let (status, found) = served.ask(15, &named(&name)).await;
+    assert_eq!((status, found.split(|byte| *byte == 1).count()), (0, 360));
+    served.set_metadata(&name, NEW).await.unwrap();
+    assert_eq!(served.ask(15, &named(&name)).await, (0, NEW.as_bytes().to_vec()));
+    served.close().await;
+}
