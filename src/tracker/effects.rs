@@ -128,6 +128,16 @@ pub(crate) struct Performer {
     shared: Arc<Shared>,
     batches: mpsc::Receiver<Batch>,
     dir: StateDir,
+    /// What could not be saved and is still to be: the state has changed all the same, and
+    /// whoever repeats the request changes nothing any more.
+    owed: Owed,
+}
+
+/// Files to be replaced, and lines for the change log.
+#[derive(Debug, Default)]
+struct Owed {
+    files: BTreeSet<StateFile>,
+    lines: String,
 }
 
 /// The state, and the task that performs what it decides. `connections_max` bounds the queue.
@@ -145,7 +155,8 @@ pub(crate) fn share(
         queue,
         clock,
     });
-    let performer = Performer { shared: Arc::clone(&shared), batches, dir };
+    let owed = Owed::default();
+    let performer = Performer { shared: Arc::clone(&shared), batches, dir, owed };
     (shared, performer)
 }
 
@@ -166,12 +177,12 @@ impl Performer {
             }
         }
         let all = [StateFile::Groups, StateFile::Storages, StateFile::SyncTimes];
-        let _ = self.save(BTreeSet::from(all), String::new()).await; // logged where it failed
+        self.owed.files.extend(all);
+        let _ = self.save().await; // logged where it failed
     }
 
-    async fn perform(&self, round: Vec<Batch>) {
-        let mut files = BTreeSet::new();
-        let mut lines = String::new();
+    async fn perform(&mut self, round: Vec<Batch>) {
+        let Owed { files, lines } = &mut self.owed;
         let mut waiting = Vec::new();
         for Batch { effects, done } in round {
             let mut must = false;
@@ -191,33 +202,89 @@ impl Performer {
             }
             waiting.push((done, must));
         }
-        let outcome = self.save(files, lines).await;
+        let outcome = self.save().await;
         for (done, must) in waiting {
             // Whoever has gone meanwhile does not need to know.
             let _ = done.send(if must { outcome } else { Ok(()) });
         }
     }
 
-    /// Appends to the change log, then replaces files by what is known now.
-    async fn save(&self, files: BTreeSet<StateFile>, lines: String) -> Outcome {
+    /// Appends what is owed to the change log, then replaces files by what is known now. What
+    /// fails stays owed.
+    async fn save(&mut self) -> Outcome {
+        let Owed { files, lines } = std::mem::take(&mut self.owed);
         if files.is_empty() && lines.is_empty() {
             return Ok(());
         }
-        let texts: Vec<(StateFile, String)> = self.shared.look(|cluster| {
-            files.into_iter().map(|file| (file, cluster.file_text(file))).collect()
-        });
+        let texts: Vec<(StateFile, String)> = self
+            .shared
+            .look(|cluster| files.iter().map(|file| (*file, cluster.file_text(*file))).collect());
         let dir = self.dir.clone();
         let saved = tokio::task::spawn_blocking(move || {
-            if !lines.is_empty() {
-                dir.append_changelog(&lines)?;
+            if !lines.is_empty()
+                && let Err(error) = dir.append_changelog(&lines)
+            {
+                return Err((error, Owed { files, lines }));
             }
-            texts.iter().try_for_each(|(file, text)| dir.replace(*file, text))
+            dir.replace_all(&texts).map_err(|error| (error, Owed { files, lines: String::new() }))
         });
         let saved = saved.await.expect("a panic has already ended the process");
-        saved.map_err(|cause| {
-            error!("save state: {cause:#}");
-            let io = cause.chain().find_map(|e| e.downcast_ref::<std::io::Error>());
-            io.and_then(std::io::Error::raw_os_error).map_or(Status::EIO, Status::from_errno)
-        })
+        saved
+            .map_err(|(cause, owed)| {
+                self.owed = owed;
+                cause
+            })
+            .map_err(|cause| {
+                error!("save state: {cause:#}");
+                let io = cause.chain().find_map(|e| e.downcast_ref::<std::io::Error>());
+                io.and_then(std::io::Error::raw_os_error).map_or(Status::EIO, Status::from_errno)
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use net::ports::SystemClock;
+
+    use super::*;
+    use crate::config::Settings;
+
+    const GROUPS: &str = "data/storage_groups_new.dat";
+
+    fn performer(base: &Path) -> Performer {
+        let conf = base.join("tracker.conf");
+        let text = format!("base_path = {}\n", base.display());
+        net::durable::replace(&conf, text.as_bytes()).unwrap();
+        let policy = Settings::load(&conf).unwrap().policy;
+        let clock = Arc::new(SystemClock::new());
+        share(Cluster::new(policy, UnixTime(1)), StateDir::open(base).unwrap(), clock, 4).1
+    }
+
+    async fn perform(performer: &mut Performer, effect: Effect) -> Outcome {
+        let (done, outcome) = oneshot::channel();
+        performer.perform(vec![Batch { effects: vec![effect], done }]).await;
+        outcome.await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_saved_is_saved_with_the_next_change() {
+        let base = std::env::temp_dir().join(format!("tracker-owed-{}", std::process::id()));
+        fs::create_dir_all(&base).unwrap();
+        let mut performer = performer(&base);
+        // Directories in their places: nothing can be written.
+        let in_the_way = ["data/storage_groups_new.dat.tmp", "data/storage_changelog.dat"];
+        in_the_way.iter().for_each(|path| fs::create_dir_all(base.join(path)).unwrap());
+        assert!(perform(&mut performer, Effect::Save(StateFile::Groups)).await.is_err());
+        let line = Effect::AppendChangelog("line \n".to_owned());
+        assert!(perform(&mut performer, line).await.is_err());
+        in_the_way.iter().for_each(|path| fs::remove_dir(base.join(path)).unwrap());
+        assert_eq!(perform(&mut performer, Effect::Save(StateFile::Storages)).await, Ok(()));
+        assert!(base.join(GROUPS).exists());
+        let log = fs::read_to_string(base.join("data/storage_changelog.dat")).unwrap();
+        assert_eq!(log, "line \n");
+        fs::remove_dir_all(&base).unwrap();
     }
 }

@@ -8,6 +8,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use log::warn;
 use net::durable;
 use proto::ini::Ini;
 use proto::tracker::UnixTime;
@@ -59,9 +60,28 @@ impl StateDir {
             groups,
             storages: self.read_file(name_of(StateFile::Storages))?,
             sync_times: self.read_file(name_of(StateFile::SyncTimes))?,
-            changelog: self.read_file(CHANGELOG)?.unwrap_or_default(),
+            changelog: self.read_changelog()?,
             last_check: status.as_deref().and_then(last_check),
         })
+    }
+
+    /// Reads the change log, and cuts off a line that the end of the process has left
+    /// unfinished: the next one would be appended to it.
+    fn read_changelog(&self) -> anyhow::Result<String> {
+        let mut text = self.read_file(CHANGELOG)?.unwrap_or_default();
+        let whole = text.rfind('\n').map_or(0, |at| at + 1);
+        if whole < text.len() {
+            let path = self.path.join(CHANGELOG);
+            warn!("{} ends in an unfinished line: cut", path.display());
+            text.truncate(whole);
+            let cut = || {
+                let file = fs::File::options().write(true).open(&path)?;
+                file.set_len(u64::try_from(whole).map_err(io::Error::other)?)?;
+                file.sync_all()
+            };
+            cut().with_context(|| format!("cut {}", path.display()))?;
+        }
+        Ok(text)
     }
 
     fn read_file(&self, name: &str) -> anyhow::Result<Option<String>> {
@@ -78,8 +98,21 @@ impl StateDir {
         text.map(Some).with_context(|| format!("read {}", path.display()))
     }
 
+    /// Replaces files together, each wholly or not at all. The rows of the sync times must fit
+    /// the storages, so while both change there are no times: storages report them again, but a
+    /// file that does not fit would end the next start.
+    pub(crate) fn replace_all(&self, texts: &[(StateFile, String)]) -> anyhow::Result<()> {
+        let changes = |file| texts.iter().any(|(other, _)| *other == file);
+        if changes(StateFile::Storages) && changes(StateFile::SyncTimes) {
+            let times = self.path.join(name_of(StateFile::SyncTimes));
+            durable::remove_if_present(&times)?;
+            durable::sync_dir_of(&times)?;
+        }
+        texts.iter().try_for_each(|(file, text)| self.replace(*file, text))
+    }
+
     /// Replaces a file: after a crash there is the old content or the new.
-    pub(crate) fn replace(&self, file: StateFile, text: &str) -> anyhow::Result<()> {
+    fn replace(&self, file: StateFile, text: &str) -> anyhow::Result<()> {
         Ok(durable::replace(&self.path.join(name_of(file)), text.as_bytes())?)
     }
 
@@ -87,7 +120,12 @@ impl StateDir {
     pub(crate) fn append_changelog(&self, lines: &str) -> anyhow::Result<()> {
         let path = self.path.join(CHANGELOG);
         let mut file = durable::open_append(&path)?;
+        let len = file.metadata().with_context(|| format!("look at {}", path.display()))?.len();
         let written = file.write_all(lines.as_bytes()).and_then(|()| file.sync_all());
+        if written.is_err() {
+            // The lines will be appended again, so no part of them may stay.
+            file.set_len(len).with_context(|| format!("cut {} back", path.display()))?;
+        }
         written.with_context(|| format!("append to {}", path.display()))
     }
 
@@ -102,4 +140,55 @@ impl StateDir {
 fn last_check(text: &str) -> Option<UnixTime> {
     let ini = Ini::parse(text).ok()?;
     ini.get("last_check_time")?.int().ok().map(UnixTime)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A base path of this test's own, removed at the end.
+    struct Base(PathBuf);
+
+    impl Base {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("tracker-{name}-{}", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+    }
+
+    impl Drop for Base {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn an_unfinished_line_of_the_change_log_is_cut_off() {
+        let base = Base::new("torn");
+        let dir = StateDir::open(&base.0).unwrap();
+        for (torn, kept) in [("one \ntwo", "one \n"), ("one", ""), ("one \n", "one \n")] {
+            durable::replace(&dir.path.join(CHANGELOG), torn.as_bytes()).unwrap();
+            assert_eq!(dir.read().unwrap().changelog, kept);
+            dir.append_changelog("three \n").unwrap();
+            let now = fs::read_to_string(dir.path.join(CHANGELOG)).unwrap();
+            assert_eq!(now, format!("{kept}three \n"));
+        }
+    }
+
+    #[test]
+    fn sync_times_never_stand_beside_storages_that_they_do_not_fit() {
+        let base = Base::new("times");
+        let dir = StateDir::open(&base.0).unwrap();
+        let texts = |text: &str| {
+            [StateFile::Storages, StateFile::SyncTimes].map(|file| (file, text.to_owned()))
+        };
+        dir.replace_all(&texts("old")).unwrap();
+        assert_eq!(dir.read().unwrap().sync_times.as_deref(), Some("old"));
+        // A directory in the place of the temporary file: it ends between the two.
+        fs::create_dir(dir.path.join("storage_sync_timestamp.dat.tmp")).unwrap();
+        dir.replace_all(&texts("new")).unwrap_err();
+        let saved = dir.read().unwrap();
+        assert_eq!((saved.storages.as_deref(), saved.sync_times), (Some("new"), None));
+    }
 }

@@ -111,6 +111,8 @@ impl Cluster {
         group.touch();
         let name = group.name;
         effects.push(self.changelog.add(now, &name, about.id, StorageState::Deleted, None));
+        // Both leave it out from now on, and rows and columns of the one follow the other.
+        effects.extend([StateFile::Storages, StateFile::SyncTimes].map(Effect::Save));
         Ok(Answer::Empty)
     }
 

@@ -409,6 +409,7 @@ fn storages_and_groups_are_removed() {
     world.apply(B, Event::SyncDestReq).unwrap();
     world.set_state("group1", A, Offline);
     assert_eq!(delete(&mut world, A), Ok(Answer::Empty));
+    assert!(world.saves(StateFile::Storages) && world.saves(StateFile::SyncTimes));
     let line = format!("{} group1 {A} 4 \n", NOON.0);
     assert!(world.effects.contains(&Effect::AppendChangelog(line.clone())), "{line:?}");
     assert_eq!(world.apply(B, Event::SyncDestQuery), Ok(Answer::SyncPoint(None)));
