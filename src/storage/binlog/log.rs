@@ -62,11 +62,12 @@ impl Log {
         let (index, compressed, known) = read_index(&*disk, dir)?;
         let file = disk.open(&dir.join(file_name(index)), Open::WriteOrCreate)?;
         let found = file.stat()?.len;
-        let (len, damaged) = examine(&*file, found)?;
-        if len < found {
-            file.truncate(len)?;
+        let (kept, damaged) = examine(&*file, found)?;
+        if kept < found {
+            file.truncate(kept)?;
             file.sync_data()?;
         }
+        let len = end_line(&*file, kept)?;
         // The file may be new, or its name may not have been synced by whoever made it.
         disk.sync_dir(dir)?;
         let dir = dir.to_owned();
@@ -76,7 +77,7 @@ impl Log {
         if !known {
             log.save_index(index)?;
         }
-        Ok((log, Tail { cut: found.saturating_sub(len), damaged }))
+        Ok((log, Tail { cut: found.saturating_sub(kept), damaged }))
     }
 
     /// Writes complete lines at the end, moving on to the next file when this one is full.
@@ -194,6 +195,19 @@ fn examine(file: &dyn DiskFile, len: u64) -> io::Result<(u64, usize)> {
     Ok((start.saturating_add(good_end as u64), damaged))
 }
 
+/// Ends damage that was kept with a line end, so that the next record is a line of its own.
+fn end_line(file: &dyn DiskFile, len: u64) -> io::Result<u64> {
+    let mut last = [b'\n'];
+    if let Some(at) = len.checked_sub(1) {
+        file.read_at(at, &mut last)?;
+    }
+    if last == *b"\n" {
+        return Ok(len);
+    }
+    file.write_at(len, b"\n")?;
+    Ok(len.saturating_add(1))
+}
+
 fn is_record(line: &[u8]) -> bool {
     let text = line.strip_suffix(b"\n").and_then(|line| std::str::from_utf8(line).ok());
     text.is_some_and(|text| Record::parse(text).is_ok())
@@ -248,6 +262,18 @@ mod tests {
             let cut = (text.len() - kept.len()) as u64;
             assert_eq!(tail, Tail { cut, damaged }, "{text:?}");
         }
+    }
+
+    #[test]
+    fn damage_that_is_kept_does_not_run_into_the_next_record() {
+        let disk = disk();
+        let (mut log, _) = open(&disk);
+        log.append(&format!("{LINE}{}", "\0".repeat(600 * 1024))).unwrap();
+        drop(log);
+        let (mut log, tail) = open(&disk);
+        assert_eq!(tail, Tail { cut: 0, damaged: 1 });
+        log.append(LINE).unwrap();
+        assert!(content(&disk, "binlog.000").ends_with(&format!("\0\n{LINE}")));
     }
 
     #[test]

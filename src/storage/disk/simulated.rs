@@ -45,6 +45,8 @@ struct World {
     durable: BTreeMap<PathBuf, Node>,
     plan: Plan,
     effects: u64,
+    /// Who removed a file last.
+    remover: Option<std::thread::ThreadId>,
 }
 
 /// The disk. Clones are the same disk.
@@ -91,6 +93,7 @@ impl SimulatedDisk {
             durable: names,
             plan: Plan::Nothing,
             effects: 0,
+            remover: None,
         };
         Self { world: Arc::new(Mutex::new(world)) }
     }
@@ -105,6 +108,11 @@ impl SimulatedDisk {
     /// Effects since the plan was set.
     pub fn effects(&self) -> u64 {
         self.lock().effects
+    }
+
+    /// The thread that removed a file last.
+    pub fn remover(&self) -> Option<std::thread::ThreadId> {
+        self.lock().remover
     }
 
     /// The disk as the next process finds it after this one died: all that was written.
@@ -293,6 +301,7 @@ impl Disk for SimulatedDisk {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut world = self.effect()?;
+        world.remover = Some(std::thread::current().id());
         world.cached.remove(path).map(|_| ()).ok_or_else(not_found)
     }
 

@@ -262,7 +262,14 @@ async fn receive(
     };
     let mut staged = store.gate.run(create).await?;
     while content.left() != 0 {
-        let chunk = content.chunk().await?;
+        let chunk = match content.chunk().await {
+            Ok(chunk) => chunk,
+            Err(error) => {
+                // To remove what has arrived of a large edit takes the disk its time.
+                store.gate.run(move || drop(staged)).await;
+                return Err(error);
+            }
+        };
         staged = store.gate.run(move || staged.write(&chunk).map(|()| staged)).await?;
     }
     Ok(staged)

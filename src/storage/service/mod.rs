@@ -34,8 +34,9 @@ use crate::store::Store;
 /// Largest body of a request without content; that of the reference's smallest buffer.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 const _: () = assert!(BODY_BYTES_MAX <= CHUNK_BYTES_MAX);
-/// Unread content up to this size is read and dropped after an error, so that the client gets
-/// to read the answer; with more to come the connection is closed instead.
+/// Unread content is read and dropped after an error, so that the client gets to read the
+/// answer: a connection closed with bytes unread resets it in the middle of sending. With more
+/// than this to come the connection ends here.
 const DISCARD_BYTES_MAX: u64 = 16 << 20;
 /// And for at most this long.
 const DISCARD_TIME: Duration = Duration::from_secs(5);
@@ -102,12 +103,9 @@ async fn refuse(
         log::debug!("command {} of {peer}: {}", header.cmd, chain(error));
     }
     conn.refuse(status).await?;
-    let drained = unread == 0
-        || (unread <= DISCARD_BYTES_MAX
-            && matches!(
-                tokio::time::timeout(DISCARD_TIME, conn.discard(unread)).await,
-                Ok(Ok(()))
-            ));
+    let discard = conn.discard(unread.min(DISCARD_BYTES_MAX));
+    let discarded = tokio::time::timeout(DISCARD_TIME, discard).await;
+    let drained = matches!(discarded, Ok(Ok(()))) && unread <= DISCARD_BYTES_MAX;
     // The reference closes after EINVAL, and clients rely on neither (storage.md 1.4).
     Ok(drained && status != Status::EINVAL)
 }

@@ -24,7 +24,7 @@ use proto::{
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
-use super::connection;
+use super::{DISCARD_BYTES_MAX, connection};
 use crate::{
     binlog::{
         log::{Log, ROTATE_BYTES},
@@ -447,4 +447,37 @@ async fn merged_metadata_stays_readable() {
     served.set_metadata(&name, NEW).await.unwrap();
     assert_eq!(served.ask(15, &named(&name)).await, (0, NEW.as_bytes().to_vec()));
     served.close().await;
+}
+
+#[tokio::test]
+async fn an_early_refusal_does_not_reset_the_connection_at_once() {
+    let disk = SimulatedDisk::with_dirs(&["/base", "/base/data", SYNC]);
+    let mut served = Served::open(&disk);
+    let size: u64 = 1 << 30;
+    let mut head = (15 + size).to_be_bytes().to_vec();
+    // Store path 9 does not exist.
+    head.extend([&[11, 0, 9][..], &size.to_be_bytes(), b"bin\0\0\0"].concat());
+    served.client.write_all(&head).await.unwrap();
+    let mut answer = [0; 10];
+    served.client.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer[9], 22);
+    let mut taken = 0;
+    while served.client.write_all(&[0; 32 * 1024]).await.is_ok() {
+        taken += 32 * 1024;
+    }
+    assert!((DISCARD_BYTES_MAX..size).contains(&taken), "{taken} bytes were taken");
+    served.close().await;
+}
+
+#[tokio::test]
+async fn what_an_upload_that_ends_early_has_left_is_removed_beside_the_runtime() {
+    let disk = SimulatedDisk::with_dirs(&["/base", "/base/data", SYNC]);
+    let mut served = Served::open(&disk);
+    let mut head = (15u64 + 300_000).to_be_bytes().to_vec();
+    head.extend([&[11, 0, 0xff][..], &300_000u64.to_be_bytes(), b"bin\0\0\0"].concat());
+    served.client.write_all(&head).await.unwrap();
+    served.client.write_all(&[0; 200_000]).await.unwrap();
+    served.close().await;
+    assert!(disk.remover().is_some_and(|thread| thread != std::thread::current().id()));
+    assert!(!disk.files().keys().any(|path| path.starts_with("/base/data/.tmp")));
 }

@@ -182,7 +182,15 @@ async fn receive(
         let write = store.gate.run(move || staged.write(&chunk).map(|()| staged));
         // The next piece arrives while this one is written.
         let (written, next) = tokio::join!(write, content.chunk());
-        (staged, chunk) = (written?, next?);
+        staged = written?;
+        chunk = match next {
+            Ok(next) => next,
+            Err(error) => {
+                // To remove what has arrived of a large file takes the disk its time.
+                store.gate.run(move || drop(staged)).await;
+                return Err(error);
+            }
+        };
     }
     Ok((staged, chunk))
 }
