@@ -64,7 +64,22 @@ pub(super) fn running(path: &Path, name: &str) -> Option<Pid> {
     let pid = text.trim().parse::<i32>().ok().filter(|pid| 0 < *pid)?;
     let comm = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
     let cut = name.get(..COMM_LEN_MAX).unwrap_or(name);
-    if comm.trim_end() == cut && !has_ended(pid) { Pid::from_raw(pid) } else { None }
+    let lives = comm.trim_end() == cut && !has_ended(pid) && !serves_elsewhere(pid, path);
+    if lives { Pid::from_raw(pid) } else { None }
+}
+
+/// Whether a process runs this very program, but under another pid file: a process that was
+/// killed has left its number here, and the number was given out again. Each of ours has its
+/// own file open; of others, and where we may not look, the name has to do.
+fn serves_elsewhere(pid: i32, path: &Path) -> bool {
+    let program = fs::read_link(format!("/proc/{pid}/exe"));
+    let (Ok(program), Ok(own), Ok(path)) = (program, std::env::current_exe(), path.canonicalize())
+    else {
+        return false;
+    };
+    let Ok(files) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    let is_open = |entry: fs::DirEntry| fs::read_link(entry.path()).is_ok_and(|at| at == path);
+    program == own && !files.flatten().any(is_open)
 }
 
 /// Whether a process has ended and is only kept until its parent notices. After a crash that
@@ -111,9 +126,14 @@ mod tests {
         let claim = PidFile::claim(&path).unwrap();
         assert!(PidFile::claim(&path).is_err());
         assert_eq!(fs::read_to_string(&path).unwrap(), std::process::id().to_string());
+        assert_eq!(running(&path, own.trim_end()), Pid::from_raw(std::process::id() as i32));
         assert_eq!(running(&path, "somebody_else"), None);
         drop(claim);
         assert!(!path.exists());
+        // As a killed process leaves it, when another instance gets its number.
+        write!(File::create(&path).unwrap(), "{}", std::process::id()).unwrap();
+        assert_eq!(running(&path, own.trim_end()), None);
+        fs::remove_file(&path).unwrap();
     }
 
     #[test]
