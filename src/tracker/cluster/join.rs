@@ -46,6 +46,8 @@ impl Cluster {
         session.joined = Some((join.group, ix));
         session.leader_seen = 0;
         let member = group.member_mut(ix);
+        member.join_number = member.join_number.wrapping_add(1);
+        session.join_number = member.join_number;
         member.path_count = join.path_count;
         member.subdir_count = join.subdir_count;
         member.upload_priority = join.upload_priority;

@@ -48,6 +48,8 @@ pub(super) struct Member {
     pub(super) statistics: Statistics,
     /// The change counter of its group when it was last sent the list.
     pub(super) changes_seen: u32,
+    /// Counts its joins since we run: only the last one's connection speaks for it.
+    pub(super) join_number: u64,
 }
 
 impl Member {
@@ -74,6 +76,7 @@ impl Member {
             write_path: 0,
             statistics: Statistics::default(),
             changes_seen: 0,
+            join_number: 0,
         }
     }
 

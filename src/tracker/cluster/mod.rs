@@ -65,13 +65,15 @@ pub struct Session {
     pub local: IpAddr,
     /// The storage that joined on it.
     joined: Option<(GroupName, MemberIx)>,
+    /// Which of that storage's joins it was.
+    join_number: u64,
     /// The leader-change counter when it was last told who leads.
     leader_seen: u32,
 }
 
 impl Session {
     pub fn new(peer: IpAddr, local: IpAddr) -> Self {
-        Self { peer, local, joined: None, leader_seen: 0 }
+        Self { peer, local, joined: None, join_number: 0, leader_seen: 0 }
     }
 
     /// Whether a storage has joined; most reports need that.
@@ -365,6 +367,8 @@ impl Cluster {
         let mut effects = Vec::new();
         if let Some((name, ix)) = session.joined
             && let Some(group) = self.groups.get_mut(&name)
+            // A connection that died unnoticed may be found out long after the storage is back.
+            && group.member(ix).join_number == session.join_number
         {
             group.disconnect(ix, &mut effects);
         }

@@ -225,6 +225,19 @@ fn connections_and_reports_move_states() {
 }
 
 #[test]
+fn the_end_of_an_old_connection_does_not_end_the_new_one() {
+    let mut world = World::new(policy());
+    world.serve(A, first_join("group1"), &[(1000, 500)]);
+    let old = world.sessions.remove(A).unwrap();
+    world.join(A, Join { init: false, ..first_join("group1") }).unwrap();
+    world.cluster.closed(&old);
+    assert_eq!(world.state("group1", A), Active);
+    let new = world.sessions[A].clone();
+    world.cluster.closed(&new);
+    assert_eq!(world.state("group1", A), Offline);
+}
+
+#[test]
 fn reports_about_others_only_say_more() {
     // Current state, reported state, state afterwards.
     let table = [
