@@ -53,6 +53,9 @@ open_run() {
         chmod 1770 "$run"
         chown "$service_user:$service_user" "$run"/{data,log,tmp}
         chmod 755 "$run/pid"
+    else
+        # Also if somebody else made the directory: the sockets in it ask for no password.
+        chmod 700 "$run"
     fi
 }
 
@@ -285,43 +288,68 @@ start() {
     check_ports
     install_image
     local name started=()
+    [ "$database_private" != true ] || bring_up mysql
+    prepare_database
+    make_admin
     for name in "${services[@]}"; do
-        adopt "$name"
-        complete "$name" && continue
-        leave_if_interrupted
-        case $name in
-        mysql | redis | memcached | tracker | storage | nginx) "start_$name" ;;
-        *) stop_service "$name" TERM 30 KILL 10 && start_worker "$name" ;;
-        esac
-        started+=("$name")
-        # What comes later needs what came before. The workers answer through nginx.
-        case $name in
-        mysql) await mysql 120 healthy mysql && prepare_database ;;
-        redis | memcached | tracker | storage | nginx) await "$name" 60 healthy "$name" ;;
-        esac
+        bring_up "$name"
     done
-    [[ " ${started[*]} " == *" mysql "* ]] || prepare_database
     for name in "${services[@]}"; do
         await "$name" 60 healthy "$name"
     done
     announce
 }
 
+# Starts service $1 unless all of it runs, and waits if others cannot do without it.
+bring_up() {
+    local name=$1
+    adopt "$name"
+    ! complete "$name" || return 0
+    leave_if_interrupted
+    case $name in
+    mysql | redis | memcached | tracker | storage | nginx) "start_$name" ;;
+    *) stop_service "$name" TERM 30 KILL 10 && start_worker "$name" ;;
+    esac
+    started+=("$name")
+    # What comes later needs what came before. The workers answer through nginx.
+    case $name in
+    mysql) await mysql 120 healthy mysql ;;
+    redis | memcached | tracker | storage | nginx) await "$name" 60 healthy "$name" ;;
+    esac
+}
+
+# Makes the first administrator before the site opens: nobody can register its name first. The
+# password waits in a file of ours until it is shown, so that no interruption can lose it.
+make_admin() {
+    admin=$run/etc/administrator
+    [ ! -s "$admin" ] || return 0
+    (umask 077 && as_server setsid -w "$run/bin/fastdisk" create-admin >"$admin" 2>"$admin.err") ||
+        grep -q 'there is an administrator already' "$admin.err" ||
+        warn "there is no administrator yet: $(tail -n 5 "$admin.err")"
+    rm -f "$admin.err"
+    [ -s "$admin" ] || rm -f "$admin"
+}
+
+show_admin() {
+    [ -s "$admin" ] || return 0
+    say "administrator, shown only this once:"
+    sed 's/^/    /' "$admin"
+    rm -f "$admin"
+}
+
 announce() {
-    local url=${site_public_url:-http://$site_host:$site_port} admin
+    local url=${site_public_url:-http://$site_host:$site_port}
     url=${url/0.0.0.0/localhost}
     if [ ${#started[@]} = 0 ]; then
         say "already running: $url"
         [ -z "$changed" ] || say "programs or settings have changed since; to use them:" \
             "make stop && make run"
+        show_admin
         return 0
     fi
     [ ${#started[@]} = ${#services[@]} ] || say "started ${started[*]}; the others were running"
     say "running: $url"
-    if admin=$(as_server "$run/bin/fastdisk" create-admin 2>/dev/null); then
-        say "administrator, shown only this once:"
-        printf '%s\n' "$admin" | sed 's/^/    /'
-    fi
+    show_admin
 }
 
 # The other commands --------------------------------------------------------------------------
