@@ -24,12 +24,12 @@ install_image() {
     put "$module" "$run/lib/libngx_fastdfs_module.so"
     put "$conf" "$run/etc/fastdisk.toml"
     put "$root/nginx/fastcgi.conf" "$run/etc/fastcgi.conf"
-    rm -rf "$run/www.new"
-    cp -R "$root/www" "$run/www.new"
-    chmod -R u=rwX,g=rX,o= "$run/www.new"
-    [ "$(id -u)" != 0 ] || chgrp -R "$service_user" "$run/www.new"
+    rm -rf "$run/lib/www.new"
+    cp -R "$root/www" "$run/lib/www.new"
+    chmod -R u=rwX,g=rX,o= "$run/lib/www.new"
+    [ "$(id -u)" != 0 ] || chgrp -R "$service_user" "$run/lib/www.new"
     rm -rf "$run/www"
-    mv "$run/www.new" "$run/www"
+    mv "$run/lib/www.new" "$run/www"
     render_all
 }
 
@@ -42,22 +42,22 @@ render() {
         text=${text//"@${pair%%=*}@"/${pair#*=}}
     done
     [[ ! $text =~ @[A-Z_]+@ ]] || die "nothing fills in ${BASH_REMATCH[0]} of $target"
-    printf '%s\n' "$text" >"$run/tmp.render"
-    put "$run/tmp.render" "$target"
-    rm -f "$run/tmp.render"
+    printf '%s\n' "$text" >"$run/etc/tmp.render"
+    put "$run/etc/tmp.render" "$target"
+    rm -f "$run/etc/tmp.render"
 }
 
 # Copies configuration $1 to $2 with keys replaced, given as KEY=VALUE.
 set_keys() {
     local target=$2 pair
-    cp "$1" "$run/tmp.keys"
+    cp "$1" "$run/etc/tmp.keys"
     shift 2
     for pair in "$@"; do
-        sed -i -E "/^[# ]*${pair%%=*} *=/d" "$run/tmp.keys"
+        sed -i -E "/^[# ]*${pair%%=*} *=/d" "$run/etc/tmp.keys"
     done
-    printf '%s\n' "$@" >>"$run/tmp.keys"
-    put "$run/tmp.keys" "$target"
-    rm -f "$run/tmp.keys"
+    printf '%s\n' "$@" >>"$run/etc/tmp.keys"
+    put "$run/etc/tmp.keys" "$target"
+    rm -f "$run/etc/tmp.keys"
 }
 
 render_all() {

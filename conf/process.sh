@@ -156,6 +156,10 @@ sweep() {
 rest_of_session() {
     local proc started session
     left=()
+    # A leader of another age: the number is somebody else's now, and so is the session.
+    if look_at "$1" && [ "$started" != "$2" ]; then
+        return 0
+    fi
     for proc in /proc/[0-9]*; do
         look_at "${proc#/proc/}" && [ "$session" = "$1" ] || continue
         # Later than its leader, so it is no stranger's session under a recycled number.
