@@ -5,6 +5,7 @@ use serde::Deserialize;
 use crate::app::{App, client, json};
 use crate::db::Audit;
 use crate::error::WebError;
+use crate::ids::UserId;
 use crate::name::UserName;
 use crate::password::Password;
 use crate::request::{Method, Request};
@@ -37,10 +38,13 @@ async fn login(app: &App, mut request: Request) -> Result<Response, WebError> {
     let from = client(&request);
     let attempt = app.throttle.login(&name.key, from).await?;
 
-    // Unknown names cost the same work, so the time tells nothing.
-    let known = app.db.credentials(&name.key).await?;
-    let (id, stored) = known.map(|known| (known.id, known.password)).unzip();
-    let fits = app.passwords.verify(password, stored).await?;
+    let (id, fits) = match compare(app, &name, password).await {
+        Ok(compared) => compared,
+        Err(error) => {
+            app.throttle.not_made(attempt).await?;
+            return Err(error);
+        }
+    };
     let address = from.to_string();
     let deed = Audit {
         at: app.now(),
@@ -62,6 +66,18 @@ async fn login(app: &App, mut request: Request) -> Result<Response, WebError> {
     let token = app.sessions.open(id, app.now(), &*app.world.random).await?;
     let response = json(200, &serde_json::json!({ "user": user }))?;
     app.with_session(response, &request, &token)
+}
+
+/// Whose name it is, and whether the password is theirs. Unknown names cost the same work, so
+/// the time tells nothing.
+async fn compare(
+    app: &App,
+    name: &UserName,
+    password: Password,
+) -> Result<(Option<UserId>, bool), WebError> {
+    let known = app.db.credentials(&name.key).await?;
+    let (id, stored) = known.map(|known| (known.id, known.password)).unzip();
+    Ok((id, app.passwords.verify(password, stored).await?))
 }
 
 async fn logout(app: &App, request: Request) -> Result<Response, WebError> {

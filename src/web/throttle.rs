@@ -27,12 +27,12 @@ for _, key in ipairs(KEYS) do
 end
 return 0";
 
-/// KEYS counters, then the mark of a known address; ARGV ms the mark lives.
+/// KEYS counters, then the mark of a known address; ARGV ms the mark lives, or 0 for no mark.
 const GIVE_BACK: &str = "
 for at = 1, #KEYS - 1 do
     if 0 < tonumber(redis.call('GET', KEYS[at]) or '0') then redis.call('DECR', KEYS[at]) end
 end
-redis.call('SET', KEYS[#KEYS], '1', 'PX', ARGV[1])
+if 0 < tonumber(ARGV[1]) then redis.call('SET', KEYS[#KEYS], '1', 'PX', ARGV[1]) end
 return 1";
 
 /// KEYS the mark.
@@ -43,7 +43,8 @@ const KNOWN_MS: u64 = 30 * 24 * 3600 * 1000;
 /// The window in which registrations are counted.
 const REGISTRATION_WINDOW_MS: u64 = 3600 * 1000;
 
-/// An attempt that was counted; give it back with [`Throttle::succeeded`].
+/// An attempt that was counted; given back with [`Throttle::succeeded`] or
+/// [`Throttle::not_made`].
 pub(crate) struct Attempt {
     counters: Vec<String>,
     known: String,
@@ -98,9 +99,19 @@ impl Throttle {
 
     /// The attempt was right: it no longer counts, and its address is known from now on.
     pub(crate) async fn succeeded(&self, attempt: Attempt) -> Result<(), WebError> {
+        self.give_back(attempt, KNOWN_MS).await
+    }
+
+    /// Nothing was compared, because a server was away or busy: that is no guess. Whoever tries
+    /// again until it works must not find the account closed.
+    pub(crate) async fn not_made(&self, attempt: Attempt) -> Result<(), WebError> {
+        self.give_back(attempt, 0).await
+    }
+
+    async fn give_back(&self, attempt: Attempt, known_ms: u64) -> Result<(), WebError> {
         let mut keys = attempt.counters;
         keys.push(attempt.known);
-        let _: i64 = self.cache.run(&self.give_back, &keys, &[KNOWN_MS]).await?;
+        let _: i64 = self.cache.run(&self.give_back, &keys, &[known_ms]).await?;
         Ok(())
     }
 
