@@ -10,10 +10,13 @@ use std::time::Duration;
 use net::shutdown::Stop;
 
 use crate::app::App;
-use crate::db::DbError;
+use crate::db::{DbError, GARBAGE_BATCH};
 
 /// Between two sweeps; what is left over meanwhile only takes space.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
+
+/// Batches of stored files in one sweep, which a stop of the worker does not wait for.
+const BATCHES_MAX: usize = 1000;
 
 /// Sweeps until `stop`.
 pub(crate) async fn run(app: Arc<App>, mut stop: Stop) {
@@ -23,23 +26,43 @@ pub(crate) async fn run(app: Arc<App>, mut stop: Stop) {
             () = stop.raised() => return,
             () = tokio::time::sleep(SWEEP_EVERY) => {}
         }
-        if let Err(error) = sweep(&app).await {
+        let swept = tokio::select! {
+            biased;
+            () = stop.raised() => return,
+            swept = sweep(&app) => swept,
+        };
+        if let Err(error) = swept {
             log::warn!("sweep: {error}");
         }
     }
 }
 
-/// One sweep; stops at the first batch that is not full of success.
+/// One sweep; stops at the first batch that is not full of success. Every upload of a known
+/// content leaves a file here, so a single batch would fall behind for good.
 pub(crate) async fn sweep(app: &App) -> Result<(), DbError> {
     let swept = app.db.sweep_reservations(app.now()).await?;
     if 0 < swept {
         log::info!("gave up {swept} uploads that died");
     }
-    for garbage in app.db.claim_garbage(app.now()).await? {
-        match app.files.remove(&garbage.file_id).await {
-            Ok(()) => app.db.removed(&garbage).await?,
-            Err(error) => log::warn!("remove {} later: {error}", garbage.file_id),
+    for _ in 0..BATCHES_MAX {
+        if sweep_batch(app).await? < GARBAGE_BATCH {
+            break;
         }
     }
     Ok(())
+}
+
+/// How many stored files are gone.
+async fn sweep_batch(app: &App) -> Result<usize, DbError> {
+    let mut removed = 0usize;
+    for garbage in app.db.claim_garbage(app.now()).await? {
+        match app.files.remove(&garbage.file_id).await {
+            Ok(()) => {
+                app.db.removed(&garbage).await?;
+                removed = removed.saturating_add(1);
+            }
+            Err(error) => log::warn!("remove {} later: {error}", garbage.file_id),
+        }
+    }
+    Ok(removed)
 }

@@ -10,10 +10,12 @@ const INSERT: &str = "INSERT INTO garbage (file_id, tries, due_ms) VALUES (?, 0,
 // Locked rows belong to another worker that is claiming them.
 const DUE: &str = "\
 SELECT id, file_id, tries FROM garbage WHERE due_ms <= ?
-ORDER BY due_ms LIMIT 16 FOR UPDATE SKIP LOCKED";
+ORDER BY due_ms LIMIT ? FOR UPDATE SKIP LOCKED";
 const CLAIM: &str = "UPDATE garbage SET tries = tries + 1, due_ms = ? WHERE id = ?";
 const REMOVE: &str = "DELETE FROM garbage WHERE id = ?";
 
+/// Files claimed together.
+pub(crate) const BATCH: usize = 16;
 /// Wait after a first failure; it doubles with each further one.
 const RETRY_MS: u64 = 30_000;
 /// Doublings, after which it stays at a little over two hours.
@@ -35,13 +37,13 @@ pub(super) async fn insert(
 }
 
 impl Db {
-    /// Takes up to 16 files that are due; they come back later unless [`Db::removed`] is told.
+    /// Takes up to [`BATCH`] files that are due; they come back later unless [`Db::removed`] is told.
     pub(crate) async fn claim_garbage(&self, now: UnixMs) -> Result<Vec<Garbage>, DbError> {
         retry(move || {
             Box::pin(async move {
                 let mut tx = self.begin().await?;
                 let claimed = within(async {
-                    let due: Vec<(u64, String, u32)> = tx.exec(DUE, (now.0,)).await?;
+                    let due: Vec<(u64, String, u32)> = tx.exec(DUE, (now.0, BATCH)).await?;
                     let mut claimed = Vec::new();
                     for (id, file_id, tries) in due {
                         let wait_ms = RETRY_MS << tries.min(DOUBLINGS_MAX);

@@ -16,6 +16,7 @@ mod user;
 
 pub(crate) use audit::Audit;
 pub(crate) use blob::{Hashes, Reserve};
+pub(crate) use garbage::BATCH as GARBAGE_BATCH;
 pub(crate) use listing::{Cursor, Order, Page, Sort};
 pub(crate) use node::{Kind, NewFile, Node, Published};
 pub(crate) use user::{NewUser, Role, User};
