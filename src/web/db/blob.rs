@@ -111,7 +111,8 @@ impl Db {
         Ok(self.change(TOUCH, (now.0, blob.0)).await? == 1)
     }
 
-    /// Gives a reservation back; a stored file of it becomes garbage in the same transaction.
+    /// Gives a reservation back; a stored file of it becomes garbage in the same transaction,
+    /// but not if the reservation became a content: somebody may be reading it.
     pub(crate) async fn abandon(
         &self,
         blob: BlobId,
@@ -123,9 +124,11 @@ impl Db {
                 let mut tx = self.begin().await?;
                 within(async {
                     tx.exec_drop(ABANDON, (blob.0,)).await?;
-                    match file_id {
-                        Some(file_id) => garbage::insert(&mut tx, file_id, now).await,
-                        None => Ok(()),
+                    let Some(file_id) = file_id else { return Ok(()) };
+                    let live: Option<bool> = tx.exec_first(STATE, (blob.0,)).await?;
+                    match live {
+                        Some(_) => Ok(()),
+                        None => garbage::insert(&mut tx, file_id, now).await,
                     }
                 })
                 .await?;
@@ -169,8 +172,7 @@ pub(super) async fn attach(
     );
     match tx.exec_iter(PROMOTE, row).await.map(|done| done.affected_rows()) {
         Ok(1) => Ok((new.blob, new.media_type.to_owned())),
-        // Swept as stale: the quota was no longer ours, so neither is the right to go on.
-        Ok(_) => Err(DbError::Schema("the reservation has gone".to_owned())),
+        Ok(_) => Err(gone()),
         Err(error) => match DbError::from(error) {
             // Somebody committed the same content between our two statements.
             DbError::Taken if share(tx, new).await? => known(tx, new).await,
@@ -188,7 +190,15 @@ async fn known(tx: &mut impl Queryable, new: &Arrived<'_>) -> Result<(BlobId, St
     let row: Option<(u64, Option<String>)> =
         tx.exec_first(BY_HASH, (&new.hashes.sha256[..], new.size)).await?;
     let (id, media_type) = row.ok_or_else(|| DbError::Schema("a locked row went".to_owned()))?;
-    tx.exec_drop(ABANDON, (new.blob.0,)).await?;
+    // Also when the known content is this very file, by a commit whose answer was lost.
+    if tx.exec_iter(ABANDON, (new.blob.0,)).await?.affected_rows() == 0 {
+        return Err(gone());
+    }
     garbage::insert(tx, new.file_id, new.at).await?;
     Ok((BlobId(id), media_type.unwrap_or_default()))
+}
+
+/// Swept as stale: the quota was no longer ours, so neither is the right to go on.
+fn gone() -> DbError {
+    DbError::Schema("the reservation has gone".to_owned())
 }

@@ -175,13 +175,16 @@ async fn within<T>(job: impl Future<Output = Result<T, DbError>>) -> Result<T, D
 
 /// Commits, and tells a commit that may have happened from one that cannot have.
 async fn commit(transaction: Transaction<'static>) -> Result<(), DbError> {
-    within(async {
-        transaction.commit().await.map_err(|error| match error {
-            Error::Server(_) => error.into(),
-            broken => DbError::Uncertain(broken),
-        })
-    })
-    .await
+    within(async { transaction.commit().await.map_err(failed_commit) }).await
+}
+
+/// A lost deadlock was rolled back. A server that was stopped or killed the connection may have
+/// committed before it said so: to begin again could do everything twice.
+fn failed_commit(error: Error) -> DbError {
+    match DbError::from(error) {
+        DbError::Away(error) => DbError::Uncertain(error),
+        other => other,
+    }
 }
 
 fn options(config: &Database) -> Opts {
@@ -211,4 +214,25 @@ fn options(config: &Database) -> Opts {
         }
     }
     .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mysql_async::ServerError;
+
+    #[test]
+    fn a_commit_is_begun_again_only_if_it_cannot_have_happened() {
+        let refused = |code| {
+            let (message, state) = (String::new(), String::new());
+            Error::Server(ServerError { code, message, state })
+        };
+        assert!(failed_commit(refused(1213)).again());
+        for code in [1053, 1317, 1927] {
+            assert!(DbError::from(refused(code)).again(), "{code}");
+            assert!(matches!(failed_commit(refused(code)), DbError::Uncertain(_)), "{code}");
+        }
+        let broken = Error::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
+        assert!(matches!(failed_commit(broken), DbError::Uncertain(_)));
+    }
 }

@@ -26,11 +26,12 @@ INSERT INTO node (owner, parent, name, kind, blob_id, size, category, created_ms
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
 const TAKE_SPACE: &str =
     "UPDATE user SET used_bytes = used_bytes + ? WHERE id = ? AND disabled_ms IS NULL";
-const BY_NAME: &str = "\
+const BY_CONTENT: &str = "\
 SELECT n.id, n.parent, n.kind, n.name, n.size, b.media_type, n.category, n.created_ms,
     n.modified_ms, b.file_id
 FROM node n JOIN `blob` b ON b.id = n.blob_id
-WHERE n.owner = ? AND n.live_in = ? AND n.name = ? AND b.sha256 = ? AND b.size = ?";
+WHERE n.owner = ? AND n.live_in = ? AND b.sha256 = ? AND b.size = ? AND n.created_ms = ?
+    AND (n.name = ? OR ?)";
 
 const NAME_TAKEN: &str = "SELECT id FROM node WHERE owner = ? AND live_in = ? AND name = ?";
 
@@ -182,16 +183,18 @@ impl Db {
         .await
     }
 
-    /// The file that a commit without an answer may have made.
+    /// The file that a commit without an answer may have made, perhaps under a number.
     pub(crate) async fn published(&self, new: &NewFile<'_>) -> Result<Option<Node>, DbError> {
         let key = (
             new.owner.0,
             new.parent.map_or(0, |id| id.0),
-            new.name.as_str(),
             &new.hashes.sha256[..],
             new.size,
+            new.at.0,
+            new.name.as_str(),
+            new.rename,
         );
-        let row: Option<Row> = self.first(BY_NAME, key).await?;
+        let row: Option<Row> = self.first(BY_CONTENT, key).await?;
         Ok(row.map(|row| Stored::from(row).node))
     }
 }
