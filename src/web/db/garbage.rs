@@ -37,7 +37,8 @@ pub(super) async fn insert(
 }
 
 impl Db {
-    /// Takes up to [`BATCH`] files that are due; they come back later unless [`Db::removed`] is told.
+    /// Takes up to [`BATCH`] files that are due; they come back later unless [`Db::removed`] is
+    /// told.
     pub(crate) async fn claim_garbage(&self, now: UnixMs) -> Result<Vec<Garbage>, DbError> {
         retry(move || {
             Box::pin(async move {
