@@ -19,6 +19,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use log::{LevelFilter, error, info};
 
+use crate::durable;
 use crate::ports::{OsRandom, SystemClock, TcpNet, World};
 use crate::shutdown::{Stop, watch_signals};
 
@@ -162,6 +163,8 @@ where
     for dir in ["data", "logs"] {
         let dir = basics.base_path.join(dir);
         fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
+        // All that is durable in there hangs on this name.
+        durable::sync_dir_of(&dir)?;
     }
     let mut on_hang_up: Box<dyn Fn() + Send> = Box::new(|| {});
     if args.detached {

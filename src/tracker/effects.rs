@@ -22,6 +22,10 @@ const ROUND_MAX: usize = 256;
 /// Who queues besides connections: the timers.
 const TIMERS_MAX: usize = 8;
 
+/// Files with a row for each storage, in the same order. A storage that comes or goes changes
+/// both, and one that does not fit the other ends the next start: they are saved together.
+const ROWS: [StateFile; 2] = [StateFile::Storages, StateFile::SyncTimes];
+
 /// Effects of one event, and who waits for them.
 #[derive(Debug)]
 struct Batch {
@@ -212,7 +216,10 @@ impl Performer {
     /// Appends what is owed to the change log, then replaces files by what is known now. What
     /// fails stays owed.
     async fn save(&mut self) -> Outcome {
-        let Owed { files, lines } = std::mem::take(&mut self.owed);
+        let Owed { mut files, lines } = std::mem::take(&mut self.owed);
+        if ROWS.iter().any(|file| files.contains(file)) {
+            files.extend(ROWS);
+        }
         if files.is_empty() && lines.is_empty() {
             return Ok(());
         }
@@ -285,6 +292,7 @@ mod tests {
         assert!(base.join(GROUPS).exists());
         let log = fs::read_to_string(base.join("data/storage_changelog.dat")).unwrap();
         assert_eq!(log, "line \n");
+        assert!(base.join("data/storage_sync_timestamp.dat").exists(), "saved with the storages");
         fs::remove_dir_all(&base).unwrap();
     }
 }
