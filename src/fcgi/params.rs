@@ -19,6 +19,9 @@ pub struct ParamLimits {
     pub value_bytes_max: usize,
 }
 
+/// Room made for the pairs of a request at once: web servers send about so many.
+const PAIRS_USUAL: usize = 32;
+
 /// Why a stream of pairs was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParamsError {
@@ -117,6 +120,9 @@ impl Decoder {
             return Err(ParamsError::TooManyBytes { max });
         }
         self.params.bytes.extend_from_slice(piece);
+        if self.params.pairs.capacity() == 0 {
+            self.params.pairs.reserve(PAIRS_USUAL.min(self.limits.pairs_max));
+        }
         while let Some(pair) = self.next_pair()? {
             if self.params.pairs.len() >= self.limits.pairs_max {
                 return Err(ParamsError::TooManyPairs { max: self.limits.pairs_max });

@@ -14,6 +14,7 @@
 //! A record for a request that is not active is ignored, as the specification wants (section
 //! 3.3): it may have been under way when the request ended.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::params::{Decoder, ParamLimits, Params, ParamsError};
@@ -87,10 +88,19 @@ const START: Place = Place::Header { bytes: [0; Header::LEN], have: 0 };
 
 #[derive(Debug)]
 enum Content {
-    Begin { id: RequestId, bytes: [u8; 8], have: usize },
-    Params { id: RequestId },
-    Stdin { id: RequestId },
-    Values(Decoder),
+    Begin {
+        id: RequestId,
+        bytes: [u8; 8],
+        have: usize,
+    },
+    Params {
+        id: RequestId,
+    },
+    Stdin {
+        id: RequestId,
+    },
+    /// Boxed, because it is rare and every other content is small.
+    Values(Box<Decoder>),
     Ignored,
 }
 
@@ -181,7 +191,7 @@ impl Connection {
         let empty = content_len == 0;
         let (of, event) = match (Kind::from_byte(header.kind), id) {
             (Some(Kind::GetValues), RequestId::CONNECTION) => {
-                (Content::Values(Decoder::new(VALUES)), None)
+                (Content::Values(Box::new(Decoder::new(VALUES))), None)
             }
             (
                 Some(
@@ -331,6 +341,13 @@ fn content<'a>(
 
 /// Copies from `input` until `bytes` is full; returns how many bytes it has.
 fn fill(bytes: &mut [u8; 8], have: usize, input: &mut &[u8]) -> usize {
+    // Nearly always all of it is there.
+    if have == 0
+        && let Some((whole, rest)) = input.split_first_chunk()
+    {
+        (*bytes, *input) = (*whole, rest);
+        return bytes.len();
+    }
     let mut have = have;
     for room in bytes.iter_mut().skip(have) {
         let Some((byte, rest)) = input.split_first() else { break };

@@ -107,6 +107,8 @@ impl Response {
     }
 
     fn push_line(&mut self, name: &[u8], value: &[u8]) {
+        let len = name.len().saturating_add(value.len()).saturating_add(4);
+        self.lines.reserve(len); // once, not for each part
         for part in [name, b": ", value, b"\r\n"] {
             self.lines.extend_from_slice(part);
         }
