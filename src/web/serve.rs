@@ -7,6 +7,8 @@
 mod connection; // the task of one connection
 mod exchange; // one request on it
 mod listener; // where connections come from
+mod pulse; // one clock and one flag for all connections
+mod socket; // with few system calls
 
 use std::future::Future;
 use std::io;
@@ -23,6 +25,7 @@ use tokio::task::JoinSet;
 
 use self::connection::{Connection, ConnectionError};
 use self::listener::Accepted;
+use self::pulse::{Heart, Pulse};
 use crate::request::Request;
 use crate::response::IntoResponse;
 
@@ -108,7 +111,7 @@ impl<H> Service<H> {
         path == Some(self.health.as_bytes()) && matches!(method, Some(b"GET" | b"HEAD"))
     }
 
-    /// How often a connection looks at the clock.
+    /// How often connections look whether they are awaited too long.
     fn tick(&self) -> Duration {
         let shorter = self.limits.silence_max.min(self.limits.idle_max);
         (shorter / connection::TICKS).max(Duration::from_millis(1))
@@ -124,7 +127,7 @@ pub async fn serve<H, F>(
     listener: Listener,
     handler: H,
     limits: Limits,
-    mut stop: Stop,
+    stop: Stop,
 ) -> usize
 where
     H: Fn(Request) -> F + Send + Sync + 'static,
@@ -137,6 +140,28 @@ where
         limits,
         requests: Arc::new(AtomicUsize::new(0)),
     });
+    let (heart, tick) = (Heart::new(), service.tick());
+    tokio::select! {
+        biased;
+        cut = accept(name, listener, service, &heart, stop.clone()) => cut,
+        never = heart.beat(tick, stop) => match never {},
+    }
+}
+
+/// The accept loop, and the end of what it began.
+async fn accept<H, F>(
+    name: &str,
+    listener: Listener,
+    service: Arc<Service<H>>,
+    heart: &Heart,
+    mut stop: Stop,
+) -> usize
+where
+    H: Fn(Request) -> F + Send + Sync + 'static,
+    F: Future + Send + 'static,
+    F::Output: IntoResponse,
+{
+    let limits = service.limits;
     let permits = Arc::new(Semaphore::new(limits.connections_max));
     let mut tasks = JoinSet::new();
     info!("{name} serves on {}", listener.describe());
@@ -147,11 +172,8 @@ where
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok(Accepted::Unix(socket)) => {
-                tasks.spawn(converse(socket, service.clone(), stop.clone(), permit));
-            }
-            Ok(Accepted::Tcp(socket)) => {
-                tasks.spawn(converse(socket, service.clone(), stop.clone(), permit));
+            Ok(Accepted::Socket(socket)) => {
+                tasks.spawn(converse(socket, service.clone(), heart.pulse(), permit));
             }
             Ok(Accepted::Refused(address)) => warn!("refused a connection from {address}"),
             Err(error) => rest(&error).await,
@@ -192,7 +214,7 @@ async fn rest(error: &io::Error) {
 async fn converse<S, H, F>(
     socket: S,
     service: Arc<Service<H>>,
-    stop: Stop,
+    pulse: Pulse,
     permit: OwnedSemaphorePermit,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -200,7 +222,7 @@ async fn converse<S, H, F>(
     F: Future + Send,
     F::Output: IntoResponse,
 {
-    match Connection::new(socket, service).run(stop).await {
+    match Connection::new(socket, service).run(pulse).await {
         Ok(()) => {}
         Err(error @ ConnectionError::Socket(_)) => debug!("connection: {error}"),
         Err(error) => warn!("closed a connection: {error}"),

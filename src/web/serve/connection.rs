@@ -13,18 +13,18 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use fcgi::response::{end_request, get_values_result, unknown_type};
 use fcgi::{ConnectionLimits, Event, Params, ProtocolError, ProtocolStatus, RequestId};
-use net::shutdown::Stop;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::task::coop::unconstrained;
 
 use super::exchange::{Exchange, OUT_BYTES, Turn};
+use super::pulse::Pulse;
 use super::{PARAM_LIMITS, Service};
 use crate::request::{BodyError, Request};
 use crate::response::IntoResponse;
@@ -33,7 +33,7 @@ use crate::response::IntoResponse;
 const READ_BYTES: usize = 64 * 1024;
 /// Room for answers that a connection keeps between requests.
 const OUT_KEPT_BYTES: usize = 2 * 1024;
-/// The clock of a connection ticks that often within `silence_max`.
+/// The clock of a worker ticks that often within `silence_max`.
 pub(super) const TICKS: u32 = 4;
 /// Fewer bytes than these within `silence_max` count as silence, unless they end something.
 const PROGRESS_BYTES_MIN: usize = 1024;
@@ -68,11 +68,12 @@ pub(super) struct Connection<S, H, F> {
     input_ended: bool,
     /// Ends with the last request: one was not to be kept alive, or the worker stops.
     closing: bool,
+    /// A request that was not to be kept alive is answered: no other can be on its way.
+    parting: bool,
     /// A request was answered before its body was complete. To close now could make the system
     /// discard the answer together with the bytes that nobody read: our side ends, and the web
     /// server closes.
     answered_early: bool,
-    clock: Interval,
     /// Ticks without progress, and bytes since the last.
     quiet_ticks: u32,
     progress_bytes: usize,
@@ -90,9 +91,6 @@ where
             requests_max: service.limits.requests_per_connection_max,
             params: PARAM_LIMITS,
         };
-        let mut clock = interval(service.tick());
-        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        clock.reset(); // the first tick of an interval is at once
         Self {
             socket,
             service,
@@ -102,8 +100,8 @@ where
             written: 0,
             input_ended: false,
             closing: false,
+            parting: false,
             answered_early: false,
-            clock,
             quiet_ticks: 0,
             progress_bytes: 0,
         }
@@ -111,16 +109,18 @@ where
 
     /// Serves to the end. Handlers that are still at work when the connection breaks are told
     /// through their bodies and run on; what they answer is dropped.
-    pub(super) async fn run(mut self, mut stop: Stop) -> Result<(), ConnectionError> {
-        let ended = {
-            let mut stopped = pin!(stop.raised());
-            std::future::poll_fn(|cx| {
-                if !self.closing && stopped.as_mut().poll(cx).is_ready() {
-                    self.closing = true;
-                }
-                self.poll(cx)
-            })
-            .await
+    pub(super) async fn run(mut self, mut pulse: Pulse) -> Result<(), ConnectionError> {
+        let ended = loop {
+            let (ticked, stopping) = tokio::select! {
+                biased;
+                ended = std::future::poll_fn(|cx| self.poll(cx)) => break ended,
+                // However busy the connection is, it feels the pulse.
+                beat = unconstrained(pulse.next()) => beat,
+            };
+            self.closing |= stopping;
+            if ticked && let Err(error) = self.tick() {
+                break Err(error);
+            }
         };
         self.abandon_all();
         let Self { socket, mut exchanges, .. } = self;
@@ -135,17 +135,24 @@ where
 
     /// Everything that can be done now. Ready when the connection is over.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
-        while self.clock.poll_tick(cx).is_ready() {
-            self.tick()?;
-        }
         loop {
             let worked = self.work(cx)?;
             let wrote = self.write(cx)?;
+            if self.has_parted() {
+                return Poll::Ready(Ok(()));
+            }
             let read = self.read(cx)?;
             if !worked && !wrote && !read {
                 return self.end(cx).map_err(ConnectionError::Socket);
             }
         }
+    }
+
+    /// Whether the one request of this connection is over, so that no read is needed to find
+    /// that out.
+    fn has_parted(&self) -> bool {
+        let owed = !self.exchanges.is_empty() || !self.unsent().is_empty();
+        self.parting && !owed && !self.answered_early && self.incoming.is_idle()
     }
 
     /// Ready when nothing is owed to the web server and nothing more is wanted from it.
@@ -187,6 +194,7 @@ where
                     if !done.is_abandoned() {
                         self.incoming.finish(done.id);
                         self.closing |= !done.keep_conn;
+                        self.parting |= !done.keep_conn;
                         self.answered_early |= !done.has_whole_body();
                     }
                 }
@@ -382,7 +390,8 @@ where
             return Ok(());
         }
         self.quiet_ticks = self.quiet_ticks.saturating_add(1);
-        let quiet = self.service.tick().saturating_mul(self.quiet_ticks);
+        // The first of them may have come at once.
+        let quiet = self.service.tick().saturating_mul(self.quiet_ticks.saturating_sub(1));
         if !awaited {
             self.closing |= quiet >= limits.idle_max;
             return Ok(());

@@ -5,17 +5,21 @@
 
 use std::fs::File;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixListener;
 
-use rustix::net::AddressFamily;
 use rustix::net::sockopt::{set_tcp_nodelay, socket_acceptconn, socket_domain};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use rustix::net::{AddressFamily, SocketFlags, accept_with, acceptfrom_with};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::socket::Socket;
 
 /// A listening socket for web servers.
 #[derive(Debug)]
 pub struct Listener {
-    socket: ListeningSocket,
+    socket: AsyncFd<ListeningSocket>,
     /// Web servers that may connect over TCP (FCGI_WEB_SERVER_ADDRS, specification section
     /// 3.2). Empty: all, because the address a worker listens on is already chosen for that.
     allowed: Vec<IpAddr>,
@@ -27,11 +31,25 @@ enum ListeningSocket {
     Unix(UnixListener),
 }
 
+impl AsFd for ListeningSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(socket) => socket.as_fd(),
+            Self::Unix(socket) => socket.as_fd(),
+        }
+    }
+}
+
+impl AsRawFd for ListeningSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
 /// A connection from a web server.
 #[derive(Debug)]
 pub(super) enum Accepted {
-    Tcp(TcpStream),
-    Unix(UnixStream),
+    Socket(Socket),
     /// Somebody else: already closed again.
     Refused(IpAddr),
 }
@@ -54,41 +72,49 @@ impl Listener {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
         let allowed = parse_addresses(web_servers.unwrap_or_default())?;
-        let socket = match socket_domain(&socket)? {
-            AddressFamily::UNIX => {
-                let listener = std::os::unix::net::UnixListener::from(socket);
-                listener.set_nonblocking(true)?;
-                ListeningSocket::Unix(UnixListener::from_std(listener)?)
-            }
+        match socket_domain(&socket)? {
+            AddressFamily::UNIX => Self::over(ListeningSocket::Unix(socket.into()), allowed),
             AddressFamily::INET | AddressFamily::INET6 => {
-                let listener = std::net::TcpListener::from(socket);
-                listener.set_nonblocking(true)?;
-                return Ok(Self { allowed, ..Self::tcp(TcpListener::from_std(listener)?)? });
+                Self::over(ListeningSocket::Tcp(socket.into()), allowed)
             }
             other => {
                 let why = format!("file descriptor 0 is a socket of family {}", other.as_raw());
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+                Err(io::Error::new(io::ErrorKind::InvalidInput, why))
             }
-        };
-        Ok(Self { socket, allowed })
+        }
     }
 
-    /// A socket that the caller has bound.
+    /// A socket that the caller has bound. To be called inside the runtime, as all of these.
     pub fn tcp(socket: TcpListener) -> io::Result<Self> {
-        // An answer leaves in one write; the next must not wait for its acknowledgement. What
-        // is accepted inherits this, which saves a system call for each connection.
-        set_tcp_nodelay(&socket, true)?;
-        Ok(Self { socket: ListeningSocket::Tcp(socket), allowed: Vec::new() })
+        Self::over(ListeningSocket::Tcp(socket), Vec::new())
     }
 
     /// The same for a unix socket.
-    pub fn unix(socket: UnixListener) -> Self {
-        Self { socket: ListeningSocket::Unix(socket), allowed: Vec::new() }
+    pub fn unix(socket: UnixListener) -> io::Result<Self> {
+        Self::over(ListeningSocket::Unix(socket), Vec::new())
+    }
+
+    fn over(socket: ListeningSocket, allowed: Vec<IpAddr>) -> io::Result<Self> {
+        match &socket {
+            ListeningSocket::Tcp(socket) => {
+                socket.set_nonblocking(true)?;
+                // An answer leaves in one write; the next must not wait for its acknowledgement.
+                // What is accepted inherits this, which saves a system call for each connection.
+                set_tcp_nodelay(socket, true)?;
+            }
+            ListeningSocket::Unix(socket) => socket.set_nonblocking(true)?,
+        }
+        #[expect(
+            deprecated,
+            reason = "sound for what owns its descriptor; its successor is unsafe"
+        )]
+        let socket = AsyncFd::with_interest(socket, Interest::READABLE)?;
+        Ok(Self { socket, allowed })
     }
 
     /// Where it listens, for the log.
     pub fn describe(&self) -> String {
-        match &self.socket {
+        match self.socket.get_ref() {
             ListeningSocket::Tcp(socket) => match socket.local_addr() {
                 Ok(address) => address.to_string(),
                 Err(error) => format!("an unknown address ({error})"),
@@ -105,18 +131,19 @@ impl Listener {
 
     /// The next connection. Cancel-safe.
     pub(super) async fn accept(&self) -> io::Result<Accepted> {
-        match &self.socket {
-            ListeningSocket::Unix(socket) => {
-                socket.accept().await.map(|(stream, _)| Accepted::Unix(stream))
-            }
-            ListeningSocket::Tcp(socket) => {
-                let (stream, peer) = socket.accept().await?;
-                if !self.is_allowed(peer) {
-                    return Ok(Accepted::Refused(peer.ip()));
-                }
-                Ok(Accepted::Tcp(stream))
-            }
+        self.socket.async_io(Interest::READABLE, |socket| self.try_accept(socket)).await
+    }
+
+    fn try_accept(&self, socket: &ListeningSocket) -> io::Result<Accepted> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        if self.allowed.is_empty() || matches!(socket, ListeningSocket::Unix(_)) {
+            return Ok(Accepted::Socket(Socket::new(accept_with(socket, flags)?)));
         }
+        let (fd, peer) = acceptfrom_with(socket, flags)?;
+        let peer = peer.ok_or(io::ErrorKind::ConnectionAborted)?;
+        let peer = SocketAddr::try_from(peer)?;
+        let allowed = self.is_allowed(peer);
+        Ok(if allowed { Accepted::Socket(Socket::new(fd)) } else { Accepted::Refused(peer.ip()) })
     }
 
     fn is_allowed(&self, peer: SocketAddr) -> bool {
@@ -137,6 +164,9 @@ fn parse_addresses(list: &str) -> io::Result<Vec<IpAddr>> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::fs::{OFlags, fcntl_getfl};
+    use rustix::net::sockopt::tcp_nodelay;
+
     use super::*;
 
     #[tokio::test]
@@ -157,12 +187,19 @@ mod tests {
 
     #[tokio::test]
     async fn accepted_connections_do_not_wait_for_acknowledgements() {
-        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
-        let listener = Listener::tcp(socket).unwrap();
-        let _client = TcpStream::connect(address).await.unwrap();
-        let accepted = listener.accept().await.unwrap();
-        assert!(matches!(accepted, Accepted::Tcp(stream) if stream.nodelay().unwrap()));
+        for allowed in ["", "127.0.0.1"] {
+            let socket = socket.try_clone().unwrap().into();
+            let listener = Listener::from_fd(socket, Some(allowed)).unwrap();
+            let _client = std::net::TcpStream::connect(address).unwrap();
+            let Accepted::Socket(socket) = listener.accept().await.unwrap() else { panic!() };
+            assert!(tcp_nodelay(socket.fd().unwrap()).unwrap());
+            assert!(fcntl_getfl(socket.fd().unwrap()).unwrap().contains(OFlags::NONBLOCK));
+        }
+        let listener = Listener::from_fd(socket.into(), Some("10.0.0.1")).unwrap();
+        let _client = std::net::TcpStream::connect(address).unwrap();
+        assert!(matches!(listener.accept().await.unwrap(), Accepted::Refused(_)));
     }
 
     #[tokio::test]

@@ -514,8 +514,7 @@ async fn a_descriptor_from_the_outside_is_served() {
     // What `from_stdin` does, without taking the descriptor of the test program itself.
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
-    socket.set_nonblocking(true).unwrap();
-    let listener = Listener::tcp(tokio::net::TcpListener::from_std(socket).unwrap()).unwrap();
+    let listener = Listener::tcp(socket).unwrap();
     let (stopper, stop) = Stop::pair();
     let handler = |_: Request| async { crate::response::Response::empty(204) };
     let task = tokio::spawn(serve("test", listener, handler, Limits::default(), stop));

@@ -1,5 +1,7 @@
 //! A worker whose handler shows what the layer does: echoes, waits, streams, breaks.
 
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use net::shutdown::{Stop, Stopper};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
@@ -18,6 +20,7 @@ use super::client::{Client, DEADLINE};
 use crate::request::Request;
 use crate::response::Response;
 use crate::serve::connection::Connection;
+use crate::serve::pulse::Heart;
 use crate::serve::{Limits, Listener, Service, serve};
 
 pub(super) const STREAM_CHUNK_BYTES: usize = 10_000;
@@ -141,7 +144,7 @@ impl Worker {
     pub(super) async fn start(transport: Transport, limits: Limits) -> Self {
         let (listener, address) = match transport {
             Transport::Tcp => {
-                let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let socket = TcpListener::bind("127.0.0.1:0").unwrap();
                 let address = socket.local_addr().unwrap();
                 (Listener::tcp(socket).unwrap(), Address::Tcp(address))
             }
@@ -153,7 +156,7 @@ impl Worker {
                 std::fs::create_dir_all(&dir).unwrap();
                 let path = dir.join("socket");
                 let socket = UnixListener::bind(&path).unwrap();
-                (Listener::unix(socket), Address::Unix(path, dir))
+                (Listener::unix(socket).unwrap(), Address::Unix(path, dir))
             }
         };
         let (state, told) = state();
@@ -236,9 +239,14 @@ pub(super) fn pipe(limits: Limits, pipe_bytes: usize) -> (Client, Piped) {
     });
     let read = Arc::new(AtomicUsize::new(0));
     let counted = Counted { pipe: theirs, read: read.clone() };
-    let connection = Connection::new(counted, service);
+    let (heart, tick) = (Heart::new(), service.tick());
+    let connection = Connection::new(counted, service).run(heart.pulse());
     let task = tokio::spawn(async move {
-        match connection.run(stop).await {
+        let ended = tokio::select! {
+            ended = connection => ended,
+            never = heart.beat(tick, stop) => match never {},
+        };
+        match ended {
             Ok(()) => "closed".to_owned(),
             Err(error) => error.to_string(),
         }
