@@ -179,7 +179,11 @@ where
     let pid_file = PidFile::claim(pid_path)?;
     info!("{} starts, configuration {}", daemon.name, args.conf.display());
     let ready = Ready { detached: args.detached };
-    let outcome = in_runtime(on_hang_up, |world, stop| serve(settings, world, stop, ready));
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.enable_all().build().context("start the runtime")?;
+    let outcome =
+        in_runtime(&runtime, on_hang_up, |world, stop| serve(settings, world, stop, ready));
+    drop(runtime); // waits for what is being written
     drop(pid_file);
     match outcome {
         Ok(()) => {
@@ -246,14 +250,24 @@ fn stop(pid_path: &Path, name: &str) -> ExitCode {
 
 /// Runs a FastCGI worker: logs to the error stream, which spawn-fcgi leaves open, and ends
 /// when its [`Stop`] is raised. The listening socket is the worker's own business.
+///
+/// A worker has one thread for its connections, so that none has to wake another; spawn-fcgi
+/// starts as many processes as there shall be. What takes long runs on threads beside it, and
+/// whoever awaits that is a request: when `serve` has returned, it is not waited for.
 pub fn run_worker<F>(name: &str, serve: impl FnOnce(World, Stop) -> F) -> ExitCode
 where
     F: Future<Output = anyhow::Result<()>>,
 {
     abort_on_panic();
-    let outcome =
-        logging::to_stderr(LevelFilter::Info).and_then(|()| in_runtime(Box::new(|| {}), serve));
-    match outcome {
+    let run = || {
+        logging::to_stderr(LevelFilter::Info)?;
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.enable_all().build().context("start the runtime")?;
+        let outcome = in_runtime(&runtime, Box::new(|| {}), serve);
+        runtime.shutdown_background();
+        outcome
+    };
+    match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             error!("{name} ends: {error:#}");
@@ -282,18 +296,15 @@ fn world() -> World {
     World { clock: Arc::new(SystemClock::new()), random: Arc::new(OsRandom), net: Arc::new(TcpNet) }
 }
 
-/// A runtime in which signals raise the flag that `serve` watches.
+/// Runs `serve` while signals raise the flag that it watches.
 fn in_runtime<F>(
+    runtime: &tokio::runtime::Runtime,
     on_hang_up: Box<dyn Fn() + Send>,
     serve: impl FnOnce(World, Stop) -> F,
 ) -> anyhow::Result<()>
 where
     F: Future<Output = anyhow::Result<()>>,
 {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("start the runtime")?;
     runtime.block_on(async {
         let (stopper, stop) = Stop::pair();
         tokio::spawn(async move {

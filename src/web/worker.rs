@@ -67,7 +67,7 @@ pub fn run(name: &'static str, args: impl IntoIterator<Item = OsString>) -> Exit
     })
 }
 
-async fn work(name: &'static str, world: World, stop: Stop) -> anyhow::Result<()> {
+async fn work(name: &'static str, world: World, mut stop: Stop) -> anyhow::Result<()> {
     let worker = Worker::named(name).with_context(|| format!("{name:?} names no worker"))?;
     let path = std::env::var_os("FASTDISK_CONF").map(PathBuf::from);
     let path = path.unwrap_or_else(|| PathBuf::from("conf/fastdisk.toml"));
@@ -76,7 +76,13 @@ async fn work(name: &'static str, world: World, stop: Stop) -> anyhow::Result<()
     let listener = Listener::from_stdin().context("take the socket on file descriptor 0")?;
     let app = Arc::new(App::new(config, world)?);
 
-    match app.db.migrate().await {
+    let migrated = tokio::select! {
+        biased;
+        // A database that does not answer, or another that migrates, may take a minute.
+        () = stop.raised() => return Ok(()),
+        migrated = app.db.migrate() => migrated,
+    };
+    match migrated {
         Ok(()) => {}
         // A newer or foreign schema will not mend itself.
         Err(error @ DbError::Schema(_)) => return Err(error.into()),
