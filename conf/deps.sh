@@ -8,6 +8,7 @@ set -euo pipefail
 for_build=(gcc libc6-dev make nginx nginx-dev libclang-dev)
 for_run=(mariadb-server-core mariadb-client-core redis-server memcached spawn-fcgi curl util-linux)
 for_test=(libfcgi-dev wrk strace shellcheck fonts-wqy-microhei) # the font: pictures of the pages
+for_clients=(python3 python3-venv) # FastDFS clients of PyPI; those of npm need what the pages do
 policy=/usr/sbin/policy-rc.d
 
 say() {
@@ -81,6 +82,8 @@ case ${1:-} in
 run) wanted=("${for_build[@]}" "${for_run[@]}") ;;
 test)
     wanted=("${for_build[@]}" "${for_run[@]}" "${for_test[@]}")
+    # A Python from elsewhere brings its own pip and venv.
+    python3 -c 'import ensurepip, venv' 2>/dev/null || wanted+=("${for_clients[@]}")
     has chromium || has google-chrome || wanted+=(chromium)
     # A node from elsewhere brings its own npm; Debian's would fight with it.
     has node || wanted+=(nodejs)

@@ -47,5 +47,6 @@
 //! ```
 //!
 //! `tests/tidy.rs` keeps this, and the finer walls inside the crates. `tests/system` proves the
-//! store, `tests/web` and `tests/browser` the drive, `tests/module` the module; `Makefile` is
-//! the menu, and `conf/stack.sh` runs the whole on one machine.
+//! store, `tests/clients` that libraries of others can use it, `tests/web` and `tests/browser`
+//! the drive, `tests/module` the module; `Makefile` is the menu, and `conf/stack.sh` runs the
+//! whole on one machine.

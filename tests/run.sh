@@ -31,7 +31,7 @@ P14 memory is bounded with 10,000 slow connections  |
 P15 no bytes crash a process                        | unit
 P16 the drive shows each file with its right bytes  | web browser'
 
-layers_all=(lint unit system module web browser)
+layers_all=(lint unit system clients module web browser)
 passed=0 failed=0 skipped=0
 ran=()
 
@@ -78,11 +78,16 @@ system() {
         target=${target#tests/}
         target=${target%/main.rs}
         case ${target%.rs} in
-        tidy | harness | protocol | module | web) ;;
+        tidy | harness | protocol | clients | module | web) ;;
         *) targets+=(--test "${target%.rs}") ;;
         esac
     done
     cargo test "${targets[@]}" -- --test-threads=4
+}
+
+# Client libraries that others wrote, from their registries, against our daemons.
+clients() {
+    cargo test --test clients
 }
 
 build_module() {

@@ -33,7 +33,7 @@ const MAY_USE: &[(&str, &str)] = &[
          net proto redis rustix serde serde_json sha2 subtle thiserror tokio toml \
          unicode-normalization",
     ),
-    ("src/tools", "net proto tokio"),
+    ("src/tools", "crc32fast net proto tokio"),
     ("nginx/module", "nginx-sys ngx proto"),
     (".", "fcgi net proto storage tools tracker web"),
 ];

@@ -9,8 +9,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use proto::command::Command;
 use proto::fileid::FileId;
-use proto::ids::{Extension, GroupName};
+use proto::ids::{Extension, GroupName, Prefix};
 use proto::metadata::Metadata;
 use proto::status::Status;
 use proto::storage::info::{FileInfo, InfoFlags};
@@ -27,7 +28,9 @@ pub mod tracker; // where to store, where to fetch, lists
 
 pub mod storage; // upload, download, delete, metadata
 
-use pool::{Pool, PoolSettings};
+pub mod change; // appenders and slaves
+
+use pool::{Pool, PoolSettings, Taken};
 use storage::{Content, Download};
 use tracker::Trackers;
 
@@ -114,6 +117,28 @@ impl Client {
         size: u64,
         content: &mut dyn Content,
     ) -> Result<FileId, ClientError> {
+        self.upload_as(Command::UploadFile, group, extension, size, content).await
+    }
+
+    /// The same, but the file may grow and change later.
+    pub async fn upload_appender(
+        &self,
+        group: Option<&GroupName>,
+        extension: Extension,
+        size: u64,
+        content: &mut dyn Content,
+    ) -> Result<FileId, ClientError> {
+        self.upload_as(Command::UploadAppenderFile, group, extension, size, content).await
+    }
+
+    async fn upload_as(
+        &self,
+        command: Command,
+        group: Option<&GroupName>,
+        extension: Extension,
+        size: u64,
+        content: &mut dyn Content,
+    ) -> Result<FileId, ClientError> {
         let mut attempt = 1;
         loop {
             let target = self.trackers.query_store(group).await?;
@@ -121,13 +146,64 @@ impl Client {
             match self.pool.take(server).await {
                 Ok(conn) => {
                     let head = storage::head(Some(target.path), size, extension);
-                    return storage::upload(conn, &head, content).await;
+                    return storage::upload_as(conn, command, &head, content).await;
                 }
                 Err(error) if attempt == UPLOAD_ATTEMPTS => return Err(error),
                 Err(error) => log::info!("ask for another storage: {error}"),
             }
             attempt += 1;
         }
+    }
+
+    /// Stores `size` bytes beside `master`: its name with `prefix`, and `extension`.
+    pub async fn upload_slave(
+        &self,
+        master: &FileId,
+        prefix: Prefix,
+        extension: Extension,
+        size: u64,
+        content: &mut dyn Content,
+    ) -> Result<FileId, ClientError> {
+        let taken = self.take_source(master).await?;
+        change::upload_slave(taken, master, prefix, extension, size, content).await
+    }
+
+    /// Puts `len` bytes behind the end of an appender.
+    pub async fn append(
+        &self,
+        file: &FileId,
+        len: u64,
+        content: &mut dyn Content,
+    ) -> Result<(), ClientError> {
+        change::append(self.take_source(file).await?, file, len, content).await
+    }
+
+    /// Writes `len` bytes from `offset` on into an appender.
+    pub async fn modify(
+        &self,
+        file: &FileId,
+        offset: u64,
+        len: u64,
+        content: &mut dyn Content,
+    ) -> Result<(), ClientError> {
+        change::modify(self.take_source(file).await?, file, offset, len, content).await
+    }
+
+    /// Gives an appender the length `size`.
+    pub async fn truncate(&self, file: &FileId, size: u64) -> Result<(), ClientError> {
+        let server = address_of(self.trackers.query_update(file).await?);
+        change::truncate(&self.pool, server, file, size).await
+    }
+
+    /// Makes a normal file of an appender, under a new id; the old one is gone.
+    pub async fn regenerate(&self, file: &FileId) -> Result<FileId, ClientError> {
+        let server = address_of(self.trackers.query_update(file).await?);
+        change::regenerate(&self.pool, server, file).await
+    }
+
+    /// A connection to the storage where a file was made.
+    async fn take_source(&self, file: &FileId) -> Result<Taken, ClientError> {
+        self.pool.take(address_of(self.trackers.query_update(file).await?)).await
     }
 
     /// Begins to fetch `bytes` bytes from `offset` on; 0 means to the end. A storage that

@@ -1,8 +1,8 @@
 //! The fdfs_* programs: what people call from shell scripts and cron jobs.
 //!
-//! Each file here is one program: its arguments, its output, its exit code. Labels and order of
-//! the output are facts that scripts parse (tools.md). The exit code is the errno of the
-//! failure and 1 for wrong usage, also in the three programs of the reference that always exit
+//! Each file here is one program, or a family: its arguments, its output, its exit code. Labels
+//! and order of the output are facts that scripts parse (tools.md). The exit code is the errno
+//! of the failure and 1 for wrong usage, also in the programs of the reference that always exit
 //! with 0. What a program asks of the cluster goes through `net::client`.
 
 use std::ffi::OsString;
@@ -27,9 +27,18 @@ mod delete; // fdfs_delete_file
 
 mod info; // fdfs_file_info
 
+mod appender; // fdfs_upload_appender, fdfs_append_file, fdfs_regenerate_filename
+
+mod crc32; // fdfs_crc32
+
 mod monitor; // fdfs_monitor
 
+mod stat; // fdfs_tracker_stat, fdfs_storage_stat, fdfs_volumn_stat
+
 mod zone; // local time, as the tools print it
+
+/// Where programs that need not be told look for their configuration.
+const DEFAULT_CONFIG: &str = "/etc/fdfs/client.conf";
 
 /// Runs the program `name`; `args` begins with the name it was called by.
 pub fn run(name: &'static str, args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -43,16 +52,21 @@ pub fn run(name: &'static str, args: impl IntoIterator<Item = OsString>) -> Exit
             "fdfs_download_file" => download::run(&world, &args).await,
             "fdfs_delete_file" => delete::run(&world, &args).await,
             "fdfs_file_info" => info::run(&world, &args).await,
+            "fdfs_upload_appender" => appender::upload(&world, &args).await,
+            "fdfs_append_file" => appender::append(&world, &args).await,
+            "fdfs_regenerate_filename" => appender::regenerate(&world, &args).await,
+            "fdfs_crc32" => crc32::run(&args).await,
+            "fdfs_tracker_stat" => stat::trackers(&world, &args).await,
+            "fdfs_storage_stat" => stat::storages(&world, &args).await,
+            "fdfs_volumn_stat" => stat::volumes(&world, &args).await,
             "fdfs_monitor" => monitor::run(&world, &args).await,
             other => Err(Failure::Usage(format!("{other} is no program of this package"))),
         };
         match outcome {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => {
-                // Two programs have always told their failures to scripts on standard output.
-                let on_stdout = matches!(name, "fdfs_download_file" | "fdfs_delete_file");
                 let told = failure.tell(name);
-                if on_stdout && matches!(failure, Failure::Client { .. }) {
+                if failure.is_told_on_stdout(name) {
                     say(&told);
                 } else {
                     let _ = writeln!(io::stderr(), "{told}");
@@ -92,6 +106,17 @@ impl Failure {
                 Status::from_errno(source.raw_os_error().unwrap_or_default())
             }
             Failure::Client { source, .. } => source.status(),
+        }
+    }
+
+    /// Some programs have always told their failures to scripts on standard output.
+    fn is_told_on_stdout(&self, name: &str) -> bool {
+        match self {
+            Failure::Client { .. } => {
+                ["fdfs_download_file", "fdfs_delete_file", "fdfs_append_file"].contains(&name)
+            }
+            Failure::Local { .. } => name == "fdfs_crc32",
+            _ => false,
         }
     }
 

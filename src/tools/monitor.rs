@@ -16,13 +16,12 @@ use proto::tracker::list::ListStorage;
 use proto::tracker::query::GroupQuery;
 
 use crate::zone::Zone;
-use crate::{Doing as _, Failure, config, say};
+use crate::{DEFAULT_CONFIG, Doing as _, Failure, config, say};
 
-mod report; // the text of `list`
+pub(crate) mod report; // the text of `list`
 
 const USAGE: &str = "[<config_file>] [-h <tracker_server>] [list | \
     delete <group_name> [storage_id] | set_trunk_server <group_name> [storage_id]]";
-const DEFAULT_CONFIG: &str = "/etc/fdfs/client.conf";
 const TRACKER_PORT: u16 = 22122;
 /// Longest answer to an administrative command: a storage id.
 const ANSWER_BYTES_MAX: usize = 64;

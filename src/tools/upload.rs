@@ -17,23 +17,29 @@ pub(crate) async fn run(world: &World, args: &[&str]) -> Result<(), Failure> {
     let [conf, local, rest @ ..] = args else { return Err(Failure::Usage(USAGE.to_owned())) };
     let target = target(rest)?;
     let client = connect(world, conf).await?;
+    let (file, size) = open(local).await?;
+    let extension = Extension::of_file(local);
+    let mut content = Reading(file);
+    let id = match target {
+        None => client.upload(None, extension, size, &mut content).await,
+        Some((server, path)) => match client.pool().take(server).await {
+            Ok(conn) => upload(conn, &head(path, size, extension), &mut content).await,
+            Err(error) => Err(error),
+        },
+    };
+    say(&id.doing("upload file")?.to_string());
+    Ok(())
+}
+
+/// A local file to be sent, and its size.
+pub(crate) async fn open(local: &str) -> Result<(File, u64), Failure> {
     let path = Path::new(local);
     let file = File::open(path).await.map_err(|e| Failure::local("open", path, e))?;
     let about = file.metadata().await.map_err(|e| Failure::local("read", path, e))?;
     if !about.is_file() {
         return Err(Failure::Argument(format!("{local} is not a file")));
     }
-    let extension = Extension::of_file(local);
-    let mut content = Reading(file);
-    let id = match target {
-        None => client.upload(None, extension, about.len(), &mut content).await,
-        Some((server, path)) => match client.pool().take(server).await {
-            Ok(conn) => upload(conn, &head(path, about.len(), extension), &mut content).await,
-            Err(error) => Err(error),
-        },
-    };
-    say(&id.doing("upload file")?.to_string());
-    Ok(())
+    Ok((file, about.len()))
 }
 
 /// A storage to go to without asking a tracker; the path is the server's choice if not given.

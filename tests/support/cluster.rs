@@ -160,13 +160,19 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts everything and waits until the tracker knows where uploads go.
     pub(crate) fn start(name: &str, storages: u8) -> Self {
+        Self::start_with(name, storages, "")
+    }
+
+    /// The same, with more lines in the tracker's configuration.
+    pub(crate) fn start_with(name: &str, storages: u8, tracker_lines: &str) -> Self {
         let dir = std::env::temp_dir().join(format!("fastdisk-{name}-{}", std::process::id()));
         fs::create_dir_all(&dir).expect("the temporary directory can be written");
         let (lease, ports) = lease(1 + usize::from(storages));
         let (first, others) = ports.split_first().expect("there are some");
         let at: SocketAddr = ([127, 0, 0, 1], *first).into();
-        let config = "check_active_interval = 3\nreserved_storage_space = 0\n";
-        let tracker = Daemon::new(&dir.join("tracker"), "fdfs_trackerd", at, config);
+        let config =
+            format!("check_active_interval = 3\nreserved_storage_space = 0\n{tracker_lines}");
+        let tracker = Daemon::new(&dir.join("tracker"), "fdfs_trackerd", at, &config);
         let storages = others.iter().zip(1..).map(|(port, index)| {
             let dir = dir.join(format!("storage{index}"));
             let config = format!(

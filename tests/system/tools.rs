@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::World;
 use crate::support::history::Content;
 use crate::support::stack::bin_dir;
@@ -84,6 +86,144 @@ fn a_file_goes_in_and_out_by_the_tools() {
 }
 
 #[test]
+fn an_appender_grows_and_becomes_a_normal_file() {
+    let world = World::start("appender");
+    let (conf, dir) = client_conf(&world);
+    let conf = text(&conf);
+    let bytes = Content { seed: world.seed.0, len: 300_007 }.bytes();
+    let (first, second) = bytes.split_at(200_000);
+    let (local, more, back) = (dir.join("day.log"), dir.join("more"), dir.join("back"));
+    write(&local, first);
+    write(&more, second);
+    let silent = Outcome { code: 0, out: String::new(), err: String::new() };
+
+    let stored = run("fdfs_upload_appender", &[conf, text(&local)]);
+    let id = stored.out.trim_end();
+    assert_eq!((stored.code, format!("{id}\n")), (0, stored.out.clone()), "{stored:?}");
+    assert!(id.starts_with("group1/M00/") && id.ends_with(".log"), "{id}");
+    assert_eq!(run("fdfs_append_file", &[conf, id, text(&more)]), silent);
+    let info = run("fdfs_file_info", &[conf, id]);
+    assert!(info.out.starts_with("GET FROM SERVER: true\n\nfile type: appender\n"), "{info:?}");
+    assert!(info.out.contains("\nfile size: 300007\n"), "{info:?}");
+
+    let renamed = run("fdfs_regenerate_filename", &[conf, id]);
+    let normal = renamed.out.trim_end();
+    assert_eq!((renamed.code, renamed.err.as_str()), (0, ""), "{renamed:?}");
+    assert_ne!(normal, id);
+    assert_eq!(run("fdfs_download_file", &[conf, normal, text(&back)]), silent);
+    assert!(fs::read(&back).expect("it was made") == bytes);
+    let sum = run("fdfs_crc32", &[text(&back)]);
+    assert_eq!((sum.code, sum.err.as_str()), (0, ""), "{sum:?}");
+    let info = run("fdfs_file_info", &[conf, normal]);
+    let padded = format!("(0x{:0>8})\n", sum.out.trim_end());
+    assert!(info.out.contains("\nfile type: normal\n"), "{info:?}");
+    assert!(info.out.ends_with(&format!("{padded}\n")), "{info:?} {padded}");
+
+    let gone = run("fdfs_file_info", &[conf, id]);
+    assert_eq!(gone.code, 2, "the old id is gone: {gone:?}");
+    let refused = run("fdfs_append_file", &[conf, normal, text(&more)]);
+    assert_eq!((refused.code, refused.err.as_str()), (22, ""), "a normal file: {refused:?}");
+    assert!(refused.out.starts_with("append file fail, error no: 22, "), "{refused:?}");
+    let refused = run("fdfs_regenerate_filename", &[conf, normal]);
+    assert_eq!((refused.code, refused.out.as_str()), (22, ""), "{refused:?}");
+}
+
+#[test]
+fn sums_are_printed_as_scripts_know_them() {
+    let world = World::start("sums");
+    let (_, dir) = client_conf(&world);
+    let local = dir.join("summed");
+    for (bytes, sum) in [(&b""[..], "0\n"), (b"123456789", "cbf43926\n"), (b"62", "12d20a\n")] {
+        write(&local, bytes);
+        let printed = run("fdfs_crc32", &[text(&local)]);
+        assert_eq!(printed, Outcome { code: 0, out: sum.to_owned(), err: String::new() });
+    }
+    let missing = run("fdfs_crc32", &["/nonexistent"]);
+    assert_eq!((missing.code, missing.err.as_str()), (2, ""), "{missing:?}");
+    assert!(missing.out.starts_with("open /nonexistent fail, error no: 2, "), "{missing:?}");
+}
+
+#[test]
+fn what_changes_changes_through_the_client() {
+    let world = World::start("change");
+    let client = world.client(1).client;
+    let at = proto::ids::Extension::of_file("x.log");
+    world.runtime.block_on(async {
+        let piece = Bytes::from_static;
+        let id = client.upload_appender(None, at, 8, &mut piece(b"01234567")).await.unwrap();
+        client.modify(&id, 2, 3, &mut piece(b"abc")).await.unwrap();
+        client.truncate(&id, 6).await.unwrap();
+        client.append(&id, 2, &mut piece(b"yz")).await.unwrap();
+        let prefix = proto::ids::Prefix::parse("-small").unwrap();
+        let jpg = proto::ids::Extension::of_file("x.jpg");
+        let master = client.upload(None, jpg, 1, &mut piece(b"m")).await.unwrap();
+        let slave = client.upload_slave(&master, prefix, jpg, 2, &mut piece(b"sl")).await.unwrap();
+        let stem = master.to_string();
+        let stem = stem.strip_suffix(".jpg").unwrap();
+        assert_eq!(slave.to_string(), format!("{stem}-small.jpg"));
+        for (file, want) in [(&id, &b"01abc5yz"[..]), (&master, b"m"), (&slave, b"sl")] {
+            let mut got = Vec::new();
+            let mut download = client.download(file, 0, 0).await.unwrap();
+            while let Some(chunk) = download.chunk().await.unwrap() {
+                got.extend_from_slice(&chunk);
+            }
+            assert_eq!(got, want, "{file}");
+        }
+        let again = client.upload_slave(&master, prefix, jpg, 2, &mut piece(b"sl")).await;
+        assert_eq!(again.unwrap_err().status().0, 17, "the name is taken");
+        let refused = client.append(&master, 1, &mut piece(b"x")).await.unwrap_err();
+        assert_eq!(refused.status().0, 22, "a normal file does not grow");
+    });
+}
+
+#[test]
+fn the_stat_programs_show_a_line_for_each_and_a_count() {
+    let world = World::start("stat");
+    let (conf, _dir) = client_conf(&world);
+    let conf = text(&conf);
+    let (tracker, storage) = (world.cluster.tracker.address, world.cluster.storages[0].address);
+    let ask = |program: &str, option: &str| {
+        let outcome = run(program, &["-c", conf, option]);
+        assert_eq!((outcome.code, outcome.err.as_str()), (0, ""), "{program} {option}");
+        outcome.out
+    };
+    let lines = eventually("the storage is shown", Duration::from_secs(30), || {
+        let out = ask("fdfs_storage_stat", "-Ad");
+        (!out.is_empty()).then_some(out)
+    });
+    let head = format!("{storage} ACTIVE, connections {{alloc: ");
+    assert!(lines.starts_with(&head), "{lines}");
+    assert!(
+        lines.contains("}\n  version: ") && lines.contains(", last_heartbeat_time: "),
+        "{lines}"
+    );
+    assert!(lines.ends_with("\nstorage server count: 1\n"), "{lines}");
+    assert_eq!(ask("fdfs_storage_stat", "-N"), "");
+
+    // Nobody but the leader knows, and a tracker that has just started leads nobody yet.
+    let lines = eventually("the tracker leads", Duration::from_secs(30), || {
+        let outcome = run("fdfs_tracker_stat", &["-c", conf, "-L"]);
+        assert!([0, 95].contains(&outcome.code), "{outcome:?}");
+        (outcome.code == 0).then_some(outcome.out)
+    });
+    let head = format!("{tracker}, is_leader: 1, is_active: 1, connections {{alloc: ");
+    assert!(lines.starts_with(&head), "{lines}");
+    assert!(lines.ends_with("}\ntracker server count: 1\n"), "{lines}");
+    assert_eq!(ask("fdfs_tracker_stat", "-F"), "");
+
+    let lines = ask("fdfs_volumn_stat", "-A");
+    assert!(lines.starts_with("group1 disk_available: 1, disk space {total: "), "{lines}");
+    assert!(lines.ends_with("%}\nstorage volumn / group count: 1\n"), "{lines}");
+    assert_eq!(ask("fdfs_volumn_stat", "-N"), "");
+
+    for program in ["fdfs_tracker_stat", "fdfs_storage_stat", "fdfs_volumn_stat"] {
+        assert_eq!(run(program, &["-h"]).code, 0);
+        assert_eq!(run(program, &["-x"]).code, 1);
+        assert_eq!(run(program, &["-c", "/nonexistent"]).code, 2);
+    }
+}
+
+#[test]
 fn failures_exit_with_their_errno() {
     let world = World::start("errno");
     let (conf, dir) = client_conf(&world);
@@ -105,6 +245,15 @@ fn failures_exit_with_their_errno() {
         ("fdfs_delete_file", vec![conf], 1),
         ("fdfs_file_info", vec!["-x", conf, id], 1),
         ("fdfs_file_info", vec![conf, id], 2),
+        ("fdfs_upload_appender", vec![conf], 1),
+        ("fdfs_upload_appender", vec![conf, "/nonexistent"], 2),
+        ("fdfs_append_file", vec![conf, id], 1),
+        ("fdfs_append_file", vec![conf, id, "/nonexistent"], 2),
+        ("fdfs_append_file", vec![conf, "no id", text(&local)], 22),
+        ("fdfs_regenerate_filename", vec![conf], 1),
+        ("fdfs_regenerate_filename", vec![conf, id], 2),
+        ("fdfs_crc32", vec![], 1),
+        ("fdfs_tracker_stat", vec!["-c", text(&nobody)], 111),
         ("fdfs_monitor", vec![text(&nobody)], 111),
         ("fdfs_monitor", vec!["-h"], 0),
         ("fdfs_monitor", vec![conf, "-h", "127.0.0.9:1"], 2),

@@ -57,28 +57,51 @@ pub fn head(path: Option<StorePath>, size: u64, extension: Extension) -> Upload 
     Upload { store_path: path, size, extension }
 }
 
-/// Uploads `content`, which must have the length that `head` announces. The connection is
-/// closed on any failure, so that the storage forgets what it got.
+/// Uploads `content`, which must have the length that `head` announces.
 pub async fn upload(
-    mut taken: Taken,
+    taken: Taken,
+    head: &Upload,
+    content: &mut dyn Content,
+) -> Result<FileId, ClientError> {
+    upload_as(taken, Command::UploadFile, head, content).await
+}
+
+/// Uploads a normal file (11) or an appender (23): they differ in nothing but the command.
+pub(super) async fn upload_as(
+    taken: Taken,
+    command: Command,
     head: &Upload,
     content: &mut dyn Content,
 ) -> Result<FileId, ClientError> {
     let server = taken.server;
     let mut fixed = Vec::new();
     head.encode(&mut fixed);
-    let request = Header::request(Command::UploadFile, head.body_len());
-    taken.conn.send_message(request, &fixed).await.at(server)?;
-    let complete = send_content(&mut taken.conn, server, head.size, content).await?;
+    let body = send(taken, command, &fixed, head.size, content).await?;
+    stored(&body).at(server)
+}
+
+/// Sends a request of `head` and `size` bytes of `content`; the body of the answer. The
+/// connection is closed on any failure, so that the storage forgets what it got.
+pub(super) async fn send(
+    mut taken: Taken,
+    command: Command,
+    head: &[u8],
+    size: u64,
+    content: &mut dyn Content,
+) -> Result<Bytes, ClientError> {
+    let server = taken.server;
+    let request = Header::request(command, size.saturating_add(head.len() as u64));
+    taken.conn.send_message(request, head).await.at(server)?;
+    let complete = send_content(&mut taken.conn, server, size, content).await?;
     let limit = taken.conn.limits().network_timeout;
-    let syncing = Duration::from_secs(head.size / SYNC_BYTES_PER_SEC_MIN);
+    let syncing = Duration::from_secs(size / SYNC_BYTES_PER_SEC_MIN);
     let answer = taken.conn.header_within(limit.saturating_add(syncing)).await.at(server)?;
     let body = taken.answer(answer, ANSWER_BYTES_MAX).await?;
     if !complete {
         return Err(DecodeError::BadValue("success before the end of the content")).at(server);
     }
     taken.keep();
-    stored(&body).at(server)
+    Ok(body)
 }
 
 /// Sends `size` bytes. False if the storage answered before it had them all: it has refused,
@@ -110,8 +133,8 @@ async fn send_content(
     Ok(true)
 }
 
-/// The id in the answer to an upload.
-fn stored(body: &[u8]) -> Result<FileId, DecodeError> {
+/// The id in the answer to an upload (11, 21, 23) or to a regeneration (38).
+pub(super) fn stored(body: &[u8]) -> Result<FileId, DecodeError> {
     let Stored { group, name } = Stored::decode(body)?;
     let name = FileName::parse(name, STORE_PATHS_MAX);
     Ok(FileId { group, name: name.map_err(|_| DecodeError::BadText("file name"))? })

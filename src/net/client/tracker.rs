@@ -12,6 +12,9 @@ use proto::header::Header;
 use proto::ids::{GroupName, StorageId, StorePath};
 use proto::tracker::list::{GroupStat, ListStorage, StorageStat};
 use proto::tracker::query::{Endpoint, FetchTarget, FileQuery, GroupQuery, StoreTarget};
+use proto::tracker::stat::{
+    StorageFilter, StorageLines, TrackerFilter, TrackerStat, VolumeFilter, Volumes,
+};
 use proto::wire::DecodeError;
 
 use super::pool::Pool;
@@ -100,6 +103,33 @@ impl Trackers {
         let mut body = Vec::new();
         ListStorage { group, id }.encode(&mut body);
         self.ask(Command::ServerListStorage, &body, |answer| StorageStat::decode_all(&answer)).await
+    }
+
+    /// The trackers that match, as the one that is asked knows them (96).
+    pub async fn tracker_stat(
+        &self,
+        filter: &TrackerFilter,
+    ) -> Result<Vec<TrackerStat>, ClientError> {
+        let mut body = Vec::new();
+        filter.encode(&mut body);
+        let command = Command::ServerTrackerClusterStat;
+        self.ask(command, &body, |answer| TrackerStat::decode_all(&answer)).await
+    }
+
+    /// The storages of all groups that match (97).
+    pub async fn storage_stat(&self, filter: &StorageFilter) -> Result<StorageLines, ClientError> {
+        let mut body = Vec::new();
+        filter.encode(&mut body);
+        let command = Command::ServerStorageClusterStat;
+        self.ask(command, &body, |answer| StorageLines::decode(&answer)).await
+    }
+
+    /// The groups that match, with their space (98).
+    pub async fn volume_stat(&self, filter: &VolumeFilter) -> Result<Volumes, ClientError> {
+        let mut body = Vec::new();
+        filter.encode(&mut body);
+        let command = Command::ServerStorageVolumnStat;
+        self.ask(command, &body, |answer| Volumes::decode(&answer)).await
     }
 
     /// Asks the trackers one after the other, each once, until one answers with success. The

@@ -101,7 +101,8 @@ fn host(storage: &StorageStat) -> String {
     format!("{at}  {}", state(storage.state))
 }
 
-fn state(state: StorageState) -> &'static str {
+/// The word for a status.
+pub(crate) fn state(state: StorageState) -> &'static str {
     match state {
         StorageState::None => "UNKNOWN",
         known => known.name(),
@@ -177,7 +178,7 @@ fn available(free: Megabytes, reserved: Megabytes) -> Megabytes {
 }
 
 /// A size for people, right-aligned in seven characters: one decimal below 10.
-fn human(space: Megabytes) -> String {
+pub(crate) fn human(space: Megabytes) -> String {
     let units = ["MB", "GB", "TB", "PB", "EB"];
     let mut size = space.0;
     let mut tenths = 0;
