@@ -2,9 +2,9 @@
 //! append, modify, truncate, delete, as their users call them.
 //!
 //! Libraries come from their registries, in the versions that the lock files here name by their
-//! sums, into directories of their own under `target`; what is there already is taken. None of
-//! them can store slaves: in Python 3 the call fails inside of the library, and that of npm has
-//! none. Each script says what it leaves out.
+//! sums, into directories of their own under `target`; what is there already, or in the cache
+//! of npm, is taken. None of them can store slaves: in Python 3 the call fails inside of the
+//! library, and that of npm has none. Each script says what it leaves out.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -67,15 +67,16 @@ fn python() -> PathBuf {
     let install = || {
         let venv = installed("python");
         let python = venv.join("bin/python");
-        if !python.exists() {
+        if !venv.join("bin/pip").exists() {
             let what = "python3 with its venv is needed: conf/deps.sh test installs it";
             run(what, Command::new("python3").args(["-m", "venv"]).arg(&venv));
         }
         let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+        let patience = ["--retries", "2", "--timeout", "10"];
         let exact = ["--require-hashes", "--only-binary", ":all:", "--requirement"];
         let what = "the libraries cannot be installed: is https://pypi.org within reach?";
         let wanted = here().join("requirements.txt");
-        run(what, Command::new(&python).args(pip).args(exact).arg(wanted));
+        run(what, Command::new(&python).args(pip).args(patience).args(exact).arg(wanted));
         python
     };
     PYTHON.get_or_init(install).clone()
@@ -102,8 +103,9 @@ fn fastdfs_client_of_npm() {
         fs::copy(here().join(name), dir.join(name)).expect("the build directory can be written");
     }
     let what = "fastdfs-client cannot be installed: is https://registry.npmjs.org within reach?";
-    let install = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"];
-    run(what, Command::new("npm").args(install).current_dir(&dir));
+    let install = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
+    let patience = ["--prefer-offline", "--fetch-timeout=20000", "--fetch-retry-mintimeout=1000"];
+    run(what, Command::new("npm").args(install).args(patience).current_dir(&dir));
     flow("node", "", Path::new("node"), |command| {
         command.arg("--no-deprecation").arg(here().join("node.cjs"));
         command.env("NODE_PATH", dir.join("node_modules"));
