@@ -307,12 +307,8 @@ where
 {
     runtime.block_on(async {
         let (stopper, stop) = Stop::pair();
-        tokio::spawn(async move {
-            if let Err(error) = watch_signals(stopper, on_hang_up).await {
-                // The hand is gone with it, which ends the program.
-                error!("watch signals: {error}");
-            }
-        });
+        let signals = watch_signals(stopper, on_hang_up).context("watch signals")?;
+        tokio::spawn(signals);
         serve(world(), stop).await
     })
 }

@@ -51,35 +51,43 @@ type OnHangUp = Box<dyn Fn() + Send>;
 
 /// Turns signals into the flag, for the life of the program: TERM, INT and QUIT raise it, HUP
 /// calls `on_hang_up` (logs are opened anew), USR1 and USR2 are logged (storage.md 9.2).
-pub async fn watch_signals(stopper: Stopper, on_hang_up: OnHangUp) -> std::io::Result<()> {
+///
+/// The handlers stand when this returns, before the future is polled: a signal that comes as soon
+/// as a daemon says that it listens must not find the system's, which end it on the spot.
+pub fn watch_signals(
+    stopper: Stopper,
+    on_hang_up: OnHangUp,
+) -> std::io::Result<impl Future<Output = ()> + Send> {
     let mut term = signal(SignalKind::terminate())?;
     let mut int = signal(SignalKind::interrupt())?;
     let mut quit = signal(SignalKind::quit())?;
     let mut hang_up = signal(SignalKind::hangup())?;
     let mut usr1 = signal(SignalKind::user_defined1())?;
     let mut usr2 = signal(SignalKind::user_defined2())?;
-    loop {
-        let name = tokio::select! {
-            biased;
-            _ = term.recv() => "TERM",
-            _ = int.recv() => "INT",
-            _ = quit.recv() => "QUIT",
-            _ = hang_up.recv() => {
-                on_hang_up();
-                continue;
-            }
-            _ = usr1.recv() => {
-                info!("signal USR1 has no effect");
-                continue;
-            }
-            _ = usr2.recv() => {
-                info!("signal USR2 has no effect");
-                continue;
-            }
-        };
-        info!("stopping on signal {name}");
-        stopper.raise();
-    }
+    Ok(async move {
+        loop {
+            let name = tokio::select! {
+                biased;
+                _ = term.recv() => "TERM",
+                _ = int.recv() => "INT",
+                _ = quit.recv() => "QUIT",
+                _ = hang_up.recv() => {
+                    on_hang_up();
+                    continue;
+                }
+                _ = usr1.recv() => {
+                    info!("signal USR1 has no effect");
+                    continue;
+                }
+                _ = usr2.recv() => {
+                    info!("signal USR2 has no effect");
+                    continue;
+                }
+            };
+            info!("stopping on signal {name}");
+            stopper.raise();
+        }
+    })
 }
 
 /// Waits for `tasks`, which watch the flag; those that are not done within `grace` are ended.
@@ -117,5 +125,17 @@ mod tests {
         let (stopper, mut stop) = Stop::pair();
         drop(stopper);
         stop.raised().await;
+    }
+
+    #[tokio::test]
+    async fn a_signal_is_caught_before_anybody_waits_for_it() {
+        let (stopper, mut stop) = Stop::pair();
+        let signals = watch_signals(stopper, Box::new(|| {})).unwrap();
+        let own = rustix::process::getpid();
+        rustix::process::kill_process(own, rustix::process::Signal::TERM).unwrap();
+        tokio::select! {
+            () = stop.raised() => {}
+            () = signals => unreachable!("it has no end"),
+        }
     }
 }

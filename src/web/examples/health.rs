@@ -22,7 +22,10 @@ fn main() -> ExitCode {
     runtime.block_on(async {
         let Ok(listener) = Listener::from_stdin() else { return ExitCode::from(2) };
         let (stopper, stop) = Stop::pair();
-        let signals = tokio::spawn(watch_signals(stopper, Box::new(|| {})));
+        let Ok(signals) = watch_signals(stopper, Box::new(|| {})) else {
+            return ExitCode::from(2);
+        };
+        let signals = tokio::spawn(signals);
         let handler = |_| async { Response::empty(404) };
         serve("login", listener, handler, Limits::default(), stop).await;
         signals.abort();
