@@ -14,6 +14,7 @@ use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use fcgi::{ParamLimits, Params};
@@ -140,17 +141,22 @@ where
         limits,
         requests: Arc::new(AtomicUsize::new(0)),
     });
-    let (heart, tick) = (Heart::new(), service.tick());
-    tokio::select! {
-        biased;
-        cut = accept(name, listener, service, &heart, stop.clone()) => cut,
-        never = heart.beat(tick, stop) => match never {},
-    }
+    info!("{name} serves on {}", listener.describe());
+    // A task of its own: to wake what the runtime blocks on costs system calls.
+    let mut whole = JoinSet::new();
+    whole.spawn(async move {
+        let (heart, tick) = (Heart::new(), service.tick());
+        tokio::select! {
+            biased;
+            cut = accept(listener, service, &heart, stop.clone()) => cut,
+            never = heart.beat(tick, stop) => match never {},
+        }
+    });
+    whole.join_all().await.into_iter().sum()
 }
 
 /// The accept loop, and the end of what it began.
 async fn accept<H, F>(
-    name: &str,
     listener: Listener,
     service: Arc<Service<H>>,
     heart: &Heart,
@@ -164,7 +170,6 @@ where
     let limits = service.limits;
     let permits = Arc::new(Semaphore::new(limits.connections_max));
     let mut tasks = JoinSet::new();
-    info!("{name} serves on {}", listener.describe());
     while let Some(permit) = next_permit(&permits, &mut tasks, &mut stop).await {
         let accepted = tokio::select! {
             biased;
@@ -174,13 +179,14 @@ where
         match accepted {
             Ok(Accepted::Socket(socket)) => {
                 tasks.spawn(converse(socket, service.clone(), heart.pulse(), permit));
+                give_way().await;
             }
             Ok(Accepted::Refused(address)) => warn!("refused a connection from {address}"),
             Err(error) => rest(&error).await,
         }
     }
     drop(listener);
-    info!("{name} stops with {} connections open", tasks.len());
+    info!("stops with {} connections open", tasks.len());
     drain(&mut tasks, limits.grace).await
 }
 
@@ -199,6 +205,20 @@ async fn next_permit(
             Some(permit.expect("the semaphore is never closed"))
         }
     }
+}
+
+/// Lets the new connection have its turn first. Meanwhile another process may take the next one:
+/// else the first to wake takes all that wait, and serves them alone for as long as they are kept.
+async fn give_way() {
+    let mut given = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut given, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Pauses after an accept error. One that concerns a single connection is not worth it.
