@@ -62,7 +62,7 @@ impl Told {
         end: Phase,
         out: Outcome,
     ) -> Self {
-        let t = u64::try_from(self.0.len()).unwrap();
+        let t = u64::try_from(self.0.len()).unwrap_or(u64::MAX);
         let target = if matches!(kind, Kind::Upload | Kind::List) { "" } else { ID };
         let call = Event {
             t,

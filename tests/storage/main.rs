@@ -1,6 +1,7 @@
 //! A real `fdfs_storaged` beside a scripted tracker: the whole way from socket to disk.
 
 #![expect(clippy::disallowed_methods, reason = "tests keep their own time and write plain files")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod cluster;
 mod recorded; // the reference's own conversations, replayed

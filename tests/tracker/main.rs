@@ -2,8 +2,10 @@
 //! come and go, restarts, crashes, and configurations it must refuse.
 
 #![expect(clippy::disallowed_methods, reason = "tests keep their own time and write plain files")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 #[path = "../support/wait.rs"]
+#[expect(dead_code, reason = "this program has no clock of its own")]
 mod wait;
 
 mod process; // a real tracker, and connections to it

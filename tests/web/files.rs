@@ -33,8 +33,11 @@ fn bytes(seed: u64, len: usize) -> Vec<u8> {
 
 const BOUNDARY: &str = "----WebKitFormBoundaryx";
 
+/// A part of a form: its name, its file name, its bytes.
+type Part<'a> = (&'a str, Option<&'a str>, &'a [u8]);
+
 /// A form of text fields (without file name) and files.
-fn form(parts: &[(&str, Option<&str>, &[u8])]) -> Vec<u8> {
+fn form(parts: &[Part<'_>]) -> Vec<u8> {
     let mut body = Vec::new();
     for (name, file, bytes) in parts {
         let file = file.map(|f| format!("; filename=\"{f}\"")).unwrap_or_default();
@@ -126,7 +129,7 @@ fn a_form_holds_any_number_of_files() {
     let body = form(&[("file", Some("first"), &large), ("file", Some("second"), b"x")]);
     let answer = post_form(&person, "", &body);
     assert_eq!((answer.status, code(&answer).as_str()), (411, "length_required"));
-    let wrong: [&[(&str, Option<&str>, &[u8])]; 5] = [
+    let wrong: [&[Part<'_>]; 5] = [
         &[],
         &[("parent", None, b"root")],
         &[("file", Some("a/b"), b"x")],
