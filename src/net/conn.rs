@@ -271,6 +271,15 @@ impl Conn {
         }
     }
 
+    /// Waits, on a connection that is idle between requests of our own, until the peer leaves;
+    /// one that speaks unasked breaks the protocol just the same. Cancel-safe.
+    pub async fn broken(&mut self) -> ConnError {
+        match self.arrived().await {
+            Ok(()) => DecodeError::TooLong { got: self.inbox.len(), max: 0 }.into(),
+            Err(error) => error,
+        }
+    }
+
     /// Makes `count` bytes lie in the inbox, within `limit` as a whole: many single bytes do
     /// not keep a connection.
     async fn gather(&mut self, count: usize, limit: Duration) -> Result<(), ConnError> {

@@ -132,6 +132,8 @@ impl Reporter {
                     let body = self.usage().await;
                     exchange(&mut conn, Command::StorageReportDiskUsage, &body).await?
                 }
+                // Seen at once and not at the next beat: until then no upload is sent here.
+                error = conn.broken() => return Err(error.into()),
             };
             self.told(tracker, Changes::decode(&body)?);
         }

@@ -20,6 +20,9 @@ use std::{
 /// How long anything may take before a test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How often a storage reports, unless a test says otherwise.
+const BEATS: &str = "heart_beat_interval = 100ms\nstat_report_interval = 200ms\n";
+
 /// A directory that is removed at the end.
 pub(crate) struct Dir(pub(crate) PathBuf);
 
@@ -44,6 +47,7 @@ impl Drop for Dir {
 pub(crate) struct Tracker {
     pub(crate) at: SocketAddr,
     seen: Arc<Mutex<Vec<u8>>>,
+    open: Arc<Mutex<Vec<TcpStream>>>,
 }
 
 impl Tracker {
@@ -52,14 +56,24 @@ impl Tracker {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let shared = Arc::clone(&seen);
+        let open = Arc::new(Mutex::new(Vec::new()));
+        let (shared, connections) = (Arc::clone(&seen), Arc::clone(&open));
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let seen = Arc::clone(&shared);
+                connections.lock().unwrap().push(stream.try_clone().unwrap());
                 thread::spawn(move || converse(stream, own_ip, &seen));
             }
         });
-        Self { at, seen }
+        Self { at, seen, open }
+    }
+
+    /// Closes every connection, as a tracker that is started again does.
+    pub(crate) fn hang_up(&self) {
+        for stream in self.open.lock().unwrap().drain(..) {
+            // One that its storage has closed already is just as well.
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+        }
     }
 
     /// How often a command was received.
@@ -109,10 +123,11 @@ impl Storage {
     /// Starts on `base`, which keeps its data, with more lines for the configuration.
     pub(crate) fn start(base: &Path, tracker: &Tracker, more: &str) -> Self {
         let conf = base.join("storage.conf");
+        let beat = if more.contains("heart_beat_interval") { "" } else { BEATS };
         let text = format!(
             "group_name = group1\nbind_addr = 127.0.0.1\nport = 0\nbase_path = {}\n\
-             tracker_server = {}\nsubdir_count_per_path = 4\nheart_beat_interval = 100ms\n\
-             stat_report_interval = 200ms\nnetwork_timeout = 20\nlog_level = warn\n{more}\n",
+             tracker_server = {}\nsubdir_count_per_path = 4\n{beat}\
+             network_timeout = 20\nlog_level = warn\n{more}\n",
             base.display(),
             tracker.at
         );

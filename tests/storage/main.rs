@@ -240,3 +240,14 @@ fn a_storage_joins_reports_and_stops() {
     assert_eq!(tracker.count(87), asked);
     drop(storage);
 }
+
+#[test]
+fn a_lost_tracker_is_noticed_before_the_next_beat() {
+    let (dir, tracker) = (Dir::new(), Tracker::start("10.77.0.11"));
+    let rare = "heart_beat_interval = 3600\nstat_report_interval = 3600";
+    let storage = Storage::start(&dir.0, &tracker, rare);
+    eventually("it joins and reports", || tracker.count(84) == 1);
+    tracker.hang_up();
+    eventually("it joins again", || tracker.count(81) == 2);
+    drop(storage);
+}
