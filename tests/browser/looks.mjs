@@ -111,17 +111,18 @@ async function slowDown({ page, context }, world) {
     ["notes.md", 2e5], ["IMG_0001.jpg", 2e6]];
   const paths = [];
   for (const [name, bytes] of more) paths.push(await makeFile(world.dir, name, bytes));
-  return paths;
+  return { paths, client };
 }
 
 async function transfers(visitor, world, tag, found) {
   const { page, context } = visitor;
-  const paths = await slowDown(visitor, world);
+  const { paths, client } = await slowDown(visitor, world);
   await page.setInputFiles("#picker", paths);
   await page.waitForFunction(() =>
     document.querySelector("#transfer-total").value > 0.02);
   await look(visitor, "sending", tag, found);
   await page.click("#transfer-cancel");
+  await client.detach(); // the network is as fast as it is again
   await context.setOffline(true);
   await page.setInputFiles("#picker", paths[3]);
   await page.waitForSelector('#transfer-rows [data-state="waiting"]');
@@ -183,7 +184,7 @@ test("looks: the picture for the front page", async (world) => {
   const visitor = await visit(world);
   const { page } = visitor;
   await folders(visitor, world, "front", [], FILES.slice(0, -1));
-  const paths = await slowDown(visitor, world);
+  const { paths } = await slowDown(visitor, world);
   await page.setInputFiles("#picker", paths);
   await page.waitForFunction(() => document.querySelector("#transfer-total").value > 0.2);
   await page.screenshot({ path: join(SHOTS, "front.png") });

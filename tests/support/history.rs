@@ -7,13 +7,13 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::seed::Seed;
-use super::wait::now_ms;
 
 /// Bytes that are a function of a seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,4 +193,12 @@ impl History {
     pub(crate) fn events(&self) -> Vec<Event> {
         self.inner.lock().expect("no client panics while it writes").0.clone()
     }
+}
+
+/// Milliseconds since the first call: the clock of the test's own records.
+#[allow(clippy::disallowed_methods, reason = "the clock of the test, not of the code under test")]
+fn now_ms() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let elapsed = START.get_or_init(Instant::now).elapsed();
+    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
 }

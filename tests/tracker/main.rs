@@ -5,7 +5,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 #[path = "../support/wait.rs"]
-#[expect(dead_code, reason = "this program has no clock of its own")]
 mod wait;
 
 mod process; // a real tracker, and connections to it
