@@ -104,8 +104,8 @@ async fn storage(config: Config, world: World, stop: Stop, ready: Ready) -> anyh
     save_numbers(&store, start::numbers_path(&config.base_path)).await;
     drop(store);
     // The last handle of the log is gone with the store, so its thread ends.
-    tokio::task::spawn_blocking(move || log_thread.join()).await?.ok();
-    Ok(())
+    let ended = tokio::task::spawn_blocking(move || log_thread.join()).await?;
+    ended.map_err(|_| anyhow::anyhow!("the thread that writes the binlog panicked"))
 }
 
 /// What was found on the disks.
