@@ -85,7 +85,8 @@ fn valid(schema: &Value, value: &Value, at: &str) -> Result<(), String> {
                     return wrong(&rule);
                 }
             }
-            ("minimum", _) if rule.as_u64() <= value.as_u64() => {}
+            // null beside a number: `type` says whether it may be.
+            ("minimum", _) if value.is_null() || rule.as_u64() <= value.as_u64() => {}
             ("minLength", _) if rule.as_u64() <= length(value) => {}
             ("maxLength", _) if length(value) <= rule.as_u64() => {}
             ("properties", Value::Object(properties)) => {
@@ -122,6 +123,7 @@ fn has_type(name: &Value, value: &Value) -> bool {
     match name.as_str().expect("a type has a name") {
         "null" => value.is_null(),
         "string" => value.is_string(),
+        "boolean" => value.is_boolean(),
         "integer" => value.is_u64() || value.is_i64(),
         "array" => value.is_array(),
         "object" => value.is_object(),
