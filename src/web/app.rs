@@ -16,11 +16,13 @@ use crate::db::{Db, User};
 use crate::error::WebError;
 use crate::files::Files;
 use crate::ids::UnixMs;
+use crate::notify::Notify;
 use crate::origin;
 use crate::password::Passwords;
 use crate::request::Request;
 use crate::response::Response;
 use crate::session::{Sessions, Token};
+use crate::slots::Slots;
 use crate::throttle::Throttle;
 
 /// The cookie over plain HTTP, and over HTTPS, where browsers bind it to the host and to TLS.
@@ -39,6 +41,8 @@ pub(crate) struct App {
     pub(crate) throttle: Throttle,
     pub(crate) passwords: Passwords,
     pub(crate) files: Files,
+    pub(crate) notify: Notify,
+    pub(crate) slots: Slots,
     /// Lets chunks of uploads be hashed, a few at a time.
     pub(crate) hashing: Arc<Semaphore>,
 }
@@ -52,7 +56,14 @@ impl App {
         Ok(Self {
             db: Db::new(&config.database),
             sessions: Sessions::new(cache.clone(), limits),
-            throttle: Throttle::new(cache, limits),
+            throttle: Throttle::new(cache.clone(), limits),
+            slots: Slots::new(
+                cache.clone(),
+                world.clock.clone(),
+                world.random.clone(),
+                limits.uploads_per_user_max,
+            ),
+            notify: Notify::new(cache),
             passwords: Passwords::new(limits.password_jobs_max, limits.password_queue_max)?,
             files: Files::new(&config.store, world.clone()),
             hashing: Arc::new(Semaphore::new(cpus.saturating_mul(HASH_JOBS_PER_CPU))),

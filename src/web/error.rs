@@ -61,6 +61,9 @@ pub(crate) enum WebError {
     /// More work is waiting than this worker takes on.
     #[error("busy: {0}")]
     Busy(&'static str),
+    /// The same, and what was begun is already undone, or must be left alone.
+    #[error("busy: {0}")]
+    Settled(&'static str),
     /// A mistake of ours.
     #[error("internal: {0}")]
     Internal(#[source] anyhow::Error),
@@ -151,7 +154,7 @@ impl WebError {
                 public(507, "storage_full", "the file store is full; tell the administrator")
             }
             Self::Files(_) => away("the file store"),
-            Self::Busy(_) => away("this service"),
+            Self::Busy(_) | Self::Settled(_) => away("this service"),
         }
     }
 

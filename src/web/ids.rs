@@ -36,6 +36,30 @@ id! {
     BlobId
 }
 
+/// A resumable upload: 128 random bits, so that knowing one tells nothing about another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct UploadId(pub(crate) [u8; 16]);
+
+impl UploadId {
+    /// 32 lower-case hexadecimal digits.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let bytes = crate::session::unhex(text)?;
+        bytes.try_into().ok().map(Self)
+    }
+}
+
+impl std::fmt::Display for UploadId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&crate::session::hex(&self.0))
+    }
+}
+
+impl serde::Serialize for UploadId {
+    fn serialize<S: serde::Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.collect_str(self)
+    }
+}
+
 impl UserId {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         number(text).map(Self)

@@ -9,8 +9,9 @@
 //!    +-- full, too many: nothing to undo
 //! ```
 //!
-//! Called by `upload` (and by every later way in). Holds one chunk of a file at a time; writes
-//! nothing to the local disk. What a crash leaves behind is a reservation, which is swept.
+//! Called by `upload`; resumable and instant uploads join at `publish`. Holds one chunk of a file
+//! at a time; writes nothing to the local disk. What a crash leaves behind is a reservation,
+//! which is swept.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,14 +22,15 @@ use net::client::storage::Content;
 use net::ports::{Fut, Moment};
 
 use crate::app::App;
-use crate::db::{DbError, Hashes, NewFile, Node, Published, Reserve};
+use crate::db::{Bytes as Where, Conflict, DbError, Hashes, NewFile, Node, Published, Reserve};
 use crate::digest::Digest;
 use crate::error::WebError;
 use crate::files::{FilesError, check_sum, text_of};
-use crate::ids::{BlobId, NodeId, UserId};
-use crate::media::sniff;
+use crate::ids::{BlobId, NodeId, UploadId, UserId};
+use crate::media::{Category, sniff};
 use crate::multipart::Part;
 use crate::name::Name;
+use crate::notify::Event;
 use crate::request::{Body, BodyError};
 
 /// How often a reservation is touched while bytes flow; `STALE_MS` is many times longer.
@@ -43,9 +45,10 @@ pub(crate) struct Destination {
     pub(crate) owner: UserId,
     /// None: the root folder.
     pub(crate) parent: Option<NodeId>,
+    /// Folders below it, made if they are missing.
+    pub(crate) folders: Vec<Name>,
     pub(crate) name: Name,
-    /// Take another name if this one is taken.
-    pub(crate) rename: bool,
+    pub(crate) conflict: Conflict,
     pub(crate) address: String,
 }
 
@@ -70,12 +73,18 @@ impl Source<'_> {
 }
 
 /// A file the store has acknowledged.
-struct Stored {
-    file_id: String,
-    hashes: Hashes,
-    media_type: &'static str,
-    category: crate::media::Category,
-    size: u64,
+pub(crate) struct Stored {
+    pub(crate) file_id: String,
+    pub(crate) hashes: Hashes,
+    pub(crate) media_type: &'static str,
+    pub(crate) category: Category,
+    pub(crate) size: u64,
+}
+
+/// A file that is in the store and not yet visible: where it goes is still to be said.
+pub(crate) struct Held {
+    blob: BlobId,
+    stored: Stored,
 }
 
 /// Takes a file of exactly `size` bytes.
@@ -85,59 +94,93 @@ pub(crate) async fn receive(
     size: u64,
     source: Source<'_>,
 ) -> Result<Node, WebError> {
+    let plain = to.conflict == Conflict::Fail && to.folders.is_empty();
+    if plain && app.db.name_taken(to.owner, to.parent, &to.name).await? {
+        // Only to spare the bytes: what decides is the unique key.
+        return Err(WebError::NameTaken);
+    }
+    let held = hold(app, to.owner, &to.name, size, source, &[]).await?;
+    place(app, to, held).await
+}
+
+/// Takes the bytes of a file in and keeps them under their reservation. `others` are held by the
+/// same request: together they count as one upload, and are kept alive meanwhile.
+pub(crate) async fn hold(
+    app: &Arc<App>,
+    owner: UserId,
+    name: &Name,
+    size: u64,
+    source: Source<'_>,
+    others: &[&Held],
+) -> Result<Held, WebError> {
     let limits = &app.config.limits;
     if limits.upload_bytes_max < size {
         return Err(WebError::TooLarge(limits.upload_bytes_max));
     }
-    if !to.rename && app.db.name_taken(to.owner, to.parent, &to.name).await? {
-        // Only to spare the bytes: what decides is the unique key.
-        return Err(WebError::NameTaken);
-    }
-    let reserved = app.db.reserve(to.owner, size, limits.uploads_per_user_max, app.now()).await?;
-    let blob = match reserved {
+    let most = limits.uploads_per_user_max.saturating_add(others.len() as u64);
+    let blob = match app.db.reserve(owner, size, most, app.now()).await? {
         Reserve::Done(blob) => blob,
         Reserve::Full => return Err(WebError::QuotaExceeded),
         Reserve::TooMany => return Err(WebError::TooManyUploads),
         Reserve::NoUser => return Err(WebError::Unauthenticated),
     };
-    let stored = match stream(app, &to, blob, size, source).await {
-        Ok(stored) => stored,
+    let alive: Vec<BlobId> = others.iter().map(|held| held.blob).chain([blob]).collect();
+    match stream(app, name, &alive, size, source).await {
+        Ok(stored) => Ok(Held { blob, stored }),
         Err(error) => {
             give_up(app, blob, None).await;
-            return Err(error);
+            Err(error)
         }
-    };
+    }
+}
+
+/// Makes a held file visible.
+pub(crate) async fn place(app: &Arc<App>, to: Destination, held: Held) -> Result<Node, WebError> {
     // On a task of its own: once the store has the bytes, a client that leaves must not stop us
     // between the two.
     let app = app.clone();
-    let published = tokio::spawn(async move { publish(&app, &to, blob, &stored).await });
+    let published = tokio::spawn(async move {
+        let Held { blob, stored } = held;
+        let done = publish(&app, &to, blob, &stored, None).await;
+        if done.as_ref().is_err_and(|error| !matches!(error, WebError::Settled(_))) {
+            give_up(&app, blob, Some(&stored.file_id)).await;
+        }
+        done
+    });
     published.await.map_err(|error| WebError::Internal(error.into()))?
+}
+
+/// Gives held files back that will not become visible.
+pub(crate) async fn drop_held(app: &App, held: Vec<Held>) {
+    for one in held {
+        give_up(app, one.blob, Some(&one.stored.file_id)).await;
+    }
 }
 
 /// Sends the bytes to the store and hashes them on the way.
 async fn stream(
     app: &App,
-    to: &Destination,
-    blob: BlobId,
+    name: &Name,
+    alive: &[BlobId],
     size: u64,
     source: Source<'_>,
 ) -> Result<Stored, WebError> {
     let mut passing = Passing {
         app,
-        blob,
+        alive,
         size,
         source,
         digest: Digest::new(app.hashing.clone()),
         touched: app.world.clock.moment(),
         failure: None,
     };
-    let stored = app.files.store(size, to.name.as_str(), &mut passing).await;
+    let stored = app.files.store(size, name.as_str(), &mut passing).await;
     let file = match (stored, passing.failure) {
         // What the store saw as content that cannot be read is our own error.
         (Err(FilesError::Client(ClientError::Source(_))), Some(own)) => return Err(own),
         (stored, _) => stored?,
     };
-    let (media_type, category) = sniff(passing.digest.head(), to.name.as_str());
+    let (media_type, category) = sniff(passing.digest.head(), name.as_str());
     let hashes = passing.digest.finish().await.map_err(WebError::Internal)?;
     check_sum(&file, hashes.crc32)?;
     Ok(Stored { file_id: text_of(&file), hashes, media_type, category, size })
@@ -146,7 +189,8 @@ async fn stream(
 /// What goes by: from the client, through the digest, to the store.
 struct Passing<'a> {
     app: &'a App,
-    blob: BlobId,
+    /// The reservations to be kept; the last is this file's.
+    alive: &'a [BlobId],
     size: u64,
     source: Source<'a>,
     digest: Digest,
@@ -200,76 +244,99 @@ impl Passing<'_> {
             return Ok(());
         }
         self.touched = now;
-        match self.app.db.touch(self.blob, self.app.now()).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(WebError::Busy("the reservation was given up")),
-            Err(error) => {
-                log::warn!("touch a reservation: {error}");
-                Ok(())
+        for blob in self.alive {
+            match self.app.db.touch(*blob, self.app.now()).await {
+                Ok(true) => {}
+                Ok(false) => return Err(WebError::Busy("the reservation was given up")),
+                Err(error) => log::warn!("touch a reservation: {error}"),
             }
         }
+        Ok(())
     }
 }
 
-async fn publish(
+/// Makes a stored file visible. An error leaves the reservation and the file to the caller,
+/// but for [`WebError::Settled`]: then they are taken care of, or nobody knows.
+pub(crate) async fn publish(
     app: &App,
     to: &Destination,
     blob: BlobId,
     stored: &Stored,
+    finishes: Option<(UploadId, u64)>,
 ) -> Result<Node, WebError> {
-    let new = NewFile {
-        owner: to.owner,
-        parent: to.parent,
-        name: &to.name,
-        rename: to.rename,
+    let bytes = Where::Arrived {
         blob,
-        size: stored.size,
         hashes: &stored.hashes,
         file_id: &stored.file_id,
         media_type: stored.media_type,
-        category: stored.category,
+    };
+    let new = new_file(app, to, bytes, stored.size, stored.category, finishes);
+    let done = match app.db.publish(&new).await {
+        Err(DbError::Uncertain(_) | DbError::Slow) => settle(app, &new, blob).await,
+        done => told(done?),
+    };
+    if let Ok(node) = &done {
+        app.notify.tell(to.owner, &Event::files([node.parent, to.parent]));
+    }
+    done
+}
+
+pub(crate) fn new_file<'a>(
+    app: &App,
+    to: &'a Destination,
+    bytes: Where<'a>,
+    size: u64,
+    category: Category,
+    finishes: Option<(UploadId, u64)>,
+) -> NewFile<'a> {
+    NewFile {
+        owner: to.owner,
+        parent: to.parent,
+        folders: &to.folders,
+        name: &to.name,
+        conflict: to.conflict,
+        bytes,
+        size,
+        category,
         at: app.now(),
         address: &to.address,
-    };
-    let done = match app.db.publish(&new).await {
-        Err(DbError::Uncertain(_) | DbError::Slow) => return settle(app, &new).await,
-        done => done,
-    };
-    if !matches!(done, Ok(Published::Done(_))) {
-        give_up(app, blob, Some(&stored.file_id)).await;
+        finishes,
     }
-    match done? {
+}
+
+/// What became of it, as the client is told.
+pub(crate) fn told(done: Published) -> Result<Node, WebError> {
+    match done {
         Published::Done(node) => Ok(node),
         Published::NameTaken => Err(WebError::NameTaken),
         Published::NoFolder => Err(WebError::NotFound),
         Published::NoUser => Err(WebError::Unauthenticated),
+        Published::Full => Err(WebError::QuotaExceeded),
+        Published::Gone => Err(WebError::Busy("an upload was given up")),
     }
 }
 
 /// Finds out what became of a commit that was not answered. Only what certainly did not happen
 /// is undone: a file that may be visible must keep its bytes.
-async fn settle(app: &App, new: &NewFile<'_>) -> Result<Node, WebError> {
+async fn settle(app: &App, new: &NewFile<'_>, blob: BlobId) -> Result<Node, WebError> {
     for _ in 0..SETTLE_TRIES {
         tokio::time::sleep(SETTLE_WAIT).await;
-        match app.db.still_storing(new.blob).await {
+        match app.db.still_storing(blob).await {
             Err(error) => log::warn!("ask for the outcome of an upload: {error}"),
-            Ok(true) => {
-                give_up(app, new.blob, Some(new.file_id)).await;
-                return Err(WebError::Busy("an upload did not reach the database"));
-            }
+            Ok(true) => return Err(WebError::Busy("an upload did not reach the database")),
             Ok(false) => {
                 let node = app.db.published(new).await?;
-                return node.ok_or(WebError::Busy("an upload was given up"));
+                return node.ok_or(WebError::Settled("an upload was given up"));
             }
         }
     }
-    log::error!("upload without an outcome; the store may keep {} for nothing", new.file_id);
-    Err(WebError::Busy("the database is away"))
+    log::error!("upload without an outcome, blob {blob}; the store may keep a file for nothing");
+    Err(WebError::Settled("the database is away"))
 }
 
 /// Gives the reservation back, and the stored file to the garbage queue. If the database is away
 /// the reservation goes by itself, and the log names the file.
-async fn give_up(app: &App, blob: BlobId, file_id: Option<&str>) {
+pub(crate) async fn give_up(app: &App, blob: BlobId, file_id: Option<&str>) {
     if let Err(error) = app.db.abandon(blob, file_id, app.now()).await {
         let file_id = file_id.unwrap_or("no file");
         log::error!("give up an upload, the store may keep {file_id} for nothing: {error}");

@@ -3,6 +3,8 @@
 //! The only crate with a database. Called by the programs in `src/bin`; holds no FastDFS
 //! protocol of its own (`net::client` speaks it) and serves no file bytes (nginx does).
 
+#![allow(dead_code, unused_imports, reason = "workers under way use what stands here")]
+
 mod config; // start here: what can be set
 
 mod worker; // what every worker does; which handler it runs
@@ -25,9 +27,11 @@ mod digest; // hashes of what passes through
 mod ids; // numbers that cannot be mixed up
 mod media; // what a content is
 mod name; // what things may be called
+mod notify; // live events
 mod origin; // whether our own pages ask
 mod password; // which are taken, how they are kept
 mod session; // tokens
+mod slots; // how many uploads at once
 mod throttle; // how often something may be tried
 
 mod cache; // Redis

@@ -7,6 +7,7 @@ use crate::authorize::{Action, Target, authorize};
 use crate::db::{Cursor, Order, Page, Published, Sort};
 use crate::error::WebError;
 use crate::name::{NAME_RULE, Name};
+use crate::notify::Event;
 use crate::request::{Fields, Method, Request};
 use crate::response::Response;
 
@@ -53,10 +54,14 @@ async fn make_folder(app: &App, mut request: Request) -> Result<Response, WebErr
     let grant = authorize(&app.db, &user, Action::AddTo, target).await?;
     let address = client(&request).to_string();
     match app.db.make_folder(user.id, grant.node_id(), &name, app.now(), &address).await? {
-        Published::Done(node) => json(201, &node),
+        Published::Done(node) => {
+            app.notify.tell(user.id, &Event::files([node.parent]));
+            json(201, &node)
+        }
         Published::NameTaken => Err(WebError::NameTaken),
         Published::NoFolder => Err(WebError::NotFound),
         Published::NoUser => Err(WebError::Unauthenticated),
+        Published::Full | Published::Gone => Err(WebError::Busy("a folder takes no space")),
     }
 }
 

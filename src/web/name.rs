@@ -53,6 +53,17 @@ impl Name {
     }
 }
 
+/// Levels of a relative path, the file's own name included.
+const PATH_NAMES_MAX: usize = 64;
+
+/// The names in a relative path such as `a/b/c.txt`, each one valid; None if one is not, or if
+/// there are too many.
+pub(crate) fn folders_of(path: &str) -> Option<Vec<Name>> {
+    let names: Vec<Name> =
+        path.split('/').take(PATH_NAMES_MAX + 1).map(Name::parse).collect::<Option<_>>()?;
+    (names.len() <= PATH_NAMES_MAX).then_some(names)
+}
+
 /// Characters that end lines, hide, or turn the reading direction of what follows. Marks such
 /// as U+200F stay: Hebrew and Arabic names need them and they turn nothing but themselves.
 fn is_unsafe(c: char) -> bool {

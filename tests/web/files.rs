@@ -129,10 +129,12 @@ fn a_form_holds_any_number_of_files() {
     let body = form(&[("file", Some("first"), &large), ("file", Some("second"), b"x")]);
     let answer = post_form(&person, "", &body);
     assert_eq!((answer.status, code(&answer).as_str()), (411, "length_required"));
-    let wrong: [&[Part<'_>]; 5] = [
+    let wrong: [&[Part<'_>]; 7] = [
         &[],
         &[("parent", None, b"root")],
-        &[("file", Some("a/b"), b"x")],
+        &[("file", Some("a/../b"), b"x")],
+        &[("file", Some("/b"), b"x")],
+        &[("file", Some("a//b"), b"x")],
         &[("file", None, b"x")],
         &[("owner_id", None, b"1"), ("file", Some("a"), b"x")],
     ];
@@ -155,7 +157,7 @@ fn a_taken_name_is_refused_or_numbered() {
         let answer = person.put("a.txt?conflict=rename", b"2");
         assert_eq!((answer.status, &answer.json()["name"]), (201, &json!(want)));
     }
-    assert_eq!(person.put("a.txt?conflict=replace", b"2").status, 400);
+    assert_eq!(person.put("a.txt?conflict=maybe", b"2").status, 400);
     assert_eq!(person.profile()["used_bytes"], json!(3));
     // nginx resolves the first two, and then there is no such route.
     for name in ["%2e%2e", "%2E", "a%00b", "a%2Fb", "..%5Cx", "%ff", "a%0Ab", "%E2%80%AEx"] {
@@ -163,6 +165,103 @@ fn a_taken_name_is_refused_or_numbered() {
         assert!(matches!(answer.status, 400 | 404 | 405), "{name}: {}", answer.status);
     }
     assert_eq!(person.get("/api/disk/root").json()["nodes"].as_array().unwrap().len(), 3);
+    database::check(drive());
+}
+
+#[test]
+fn a_replaced_file_keeps_its_id_and_frees_what_it_held() {
+    let person = Person::sign_up(drive(), "replace");
+    let id = person.make_file("a.txt", b"the first content");
+    let folder = person.make_folder("root", "b");
+    let answer = person.put("a.txt?conflict=replace", b"second");
+    assert_eq!(answer.status, 201);
+    assert_eq!((&answer.json()["id"], &answer.json()["size"]), (&json!(id), &json!(6)));
+    assert_eq!(person.download(&id), b"second");
+    assert_eq!(person.profile()["used_bytes"], json!(6));
+    let left = "SELECT COUNT(*) FROM `blob` WHERE sha256 = UNHEX(SHA2('the first content', 256))";
+    assert_eq!(database::query::<u64>(drive(), left), [0]);
+    // The same content again, then one that is somebody else's too.
+    assert_eq!(person.put("a.txt?conflict=replace", b"second").status, 201);
+    let other = Person::sign_up(drive(), "replace");
+    other.make_file("x", b"shared content of two");
+    assert_eq!(person.put("a.txt?conflict=replace", b"shared content of two").status, 201);
+    assert_eq!(person.put("a.txt?conflict=replace", b"third").status, 201);
+    assert_eq!(person.profile()["used_bytes"], json!(5));
+    // A folder is no file.
+    let answer = person.put("b?conflict=replace", b"x");
+    assert_eq!((answer.status, code(&answer).as_str()), (409, "name_taken"));
+    assert_eq!(person.get(&format!("/api/disk/{folder}")).status, 200);
+    // New if there is none.
+    assert_eq!(person.put("c.txt?conflict=replace", b"x").status, 201);
+    database::check(drive());
+}
+
+#[test]
+fn an_uploaded_folder_keeps_its_shape() {
+    let person = Person::sign_up(drive(), "tree");
+    let parent = person.make_folder("root", "into");
+    let body = form(&[
+        ("file", Some("照片/2024/a.jpg"), b"one"),
+        ("file", Some("照片/2024/b.jpg"), b"two"),
+        ("file", Some("照片/c.jpg"), b"three"),
+        // The folder may come last.
+        ("parent", None, parent.as_bytes()),
+        ("file", Some("d.jpg"), b"four"),
+    ]);
+    let answer = post_form(&person, "", &body);
+    assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.body));
+    let path = format!("e.jpg?parent={parent}&path=%E7%85%A7%E7%89%87/2025");
+    assert_eq!(person.put(&path, b"five").status, 201);
+    let names = |folder: &str| -> Vec<(String, String)> {
+        let page = person.get(&format!("/api/disk/{folder}")).json();
+        let nodes = page["nodes"].as_array().unwrap().clone();
+        let text = |node: &serde_json::Value, key: &str| node[key].as_str().unwrap().to_owned();
+        nodes.iter().map(|node| (text(node, "name"), text(node, "id"))).collect()
+    };
+    let top = names(&parent);
+    assert_eq!((top[0].0.as_str(), top[1].0.as_str(), top.len()), ("照片", "d.jpg", 2));
+    let below: Vec<_> = names(&top[0].1);
+    let only: Vec<&str> = below.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(only, ["2024", "2025", "c.jpg"]);
+    assert_eq!(names(&below[0].1).len(), 2);
+    // What is a file cannot be a folder.
+    let answer = person.put(&format!("x?parent={parent}&path=d.jpg"), b"x");
+    assert_eq!((answer.status, code(&answer).as_str()), (409, "name_taken"));
+    for path in ["..", "a/../b", "a//b", "/a", "a/", "%00", &"x/".repeat(70)] {
+        assert_eq!(person.put(&format!("x?path={path}"), b"x").status, 400, "{path}");
+    }
+    // A form that fails later has made nothing visible that it held.
+    let body = form(&[("file", Some("held"), b"x"), ("parent", None, b"18446744073709551615")]);
+    assert_eq!(post_form(&person, "", &body).status, 404);
+    assert_eq!(person.get("/api/disk/root").json()["nodes"].as_array().unwrap().len(), 1);
+    database::check(drive());
+}
+
+#[test]
+fn slow_forms_count_among_a_persons_uploads() {
+    let person = Person::sign_up(drive(), "slow");
+    let host = drive().url.strip_prefix("http://").unwrap().to_owned();
+    let open = || {
+        let mut socket = std::net::TcpStream::connect(&host).unwrap();
+        let head = format!(
+            "POST /api/upload HTTP/1.1\r\nHost: {host}\r\nCookie: {}\r\nContent-Length: 1000\r\n\
+             Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n",
+            person.cookie
+        );
+        std::io::Write::write_all(&mut socket, head.as_bytes()).unwrap();
+        socket
+    };
+    let slow: Vec<_> = (0..16).map(|_| open()).collect();
+    let within = std::time::Duration::from_secs(30);
+    crate::support::wait::eventually("the limit", within, || {
+        let answer = person.put("one-more?conflict=replace", b"x");
+        (answer.status == 429).then(|| assert_eq!(code(&answer), "too_many_uploads"))
+    });
+    assert_eq!(Person::sign_up(drive(), "other").put("x", b"x").status, 201);
+    drop(slow);
+    crate::support::wait::eventually("room again", within, || {
+        (person.put("one-more?conflict=replace", b"x").status == 201).then_some(())
+    });
     database::check(drive());
 }
 

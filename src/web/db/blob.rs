@@ -6,12 +6,13 @@
 //!                        | attach (hash is known): row goes, the known row's refcount grows
 //!                        | abandon, or not touched for STALE_MS: row goes
 //!                        v
-//!                      (none)
+//!                      (none)          live, last reference released: row goes, file is garbage
 //! ```
 //!
 //! A `storing` row is also the reservation of its size in its user's quota. Never talks to the
 //! store: a stored file that is not needed becomes a row of `garbage`.
 
+use mysql_async::Transaction;
 use mysql_async::prelude::Queryable;
 
 use super::{Db, DbError, commit, garbage, retry, within};
@@ -22,9 +23,12 @@ pub(crate) const STALE_MS: u64 = 10 * 60 * 1000;
 
 const LOCK_USER: &str = "\
 SELECT quota_bytes, used_bytes FROM user WHERE id = ? AND disabled_ms IS NULL FOR UPDATE";
+// A resumable upload may rest for days: it takes space, but is not under way.
 const UNDER_WAY: &str = "\
-SELECT COUNT(*), CAST(COALESCE(SUM(size), 0) AS UNSIGNED) FROM `blob`
-WHERE storing_for = ? AND touched_ms > ?";
+SELECT CAST(COALESCE(SUM(u.id IS NULL), 0) AS UNSIGNED),
+    CAST(COALESCE(SUM(b.size), 0) AS UNSIGNED)
+FROM `blob` b LEFT JOIN upload u ON u.blob_id = b.id
+WHERE b.storing_for = ? AND b.touched_ms > ?";
 const RESERVE: &str = "\
 INSERT INTO `blob` (size, refcount, state, storing_for, touched_ms, created_ms)
 VALUES (?, 0, 'storing', ?, ?, ?)";
@@ -38,6 +42,14 @@ const PROMOTE: &str = "\
 UPDATE `blob` SET sha256 = ?, md5 = ?, size = ?, file_id = ?, media_type = ?, refcount = 1,
     state = 'live', storing_for = NULL, touched_ms = ?
 WHERE id = ? AND state = 'storing'";
+const SHARE_KNOWN: &str =
+    "UPDATE `blob` SET refcount = refcount + 1 WHERE id = ? AND state = 'live'";
+const MEDIA_TYPE: &str = "SELECT media_type FROM `blob` WHERE id = ?";
+const RELEASE: &str =
+    "UPDATE `blob` SET refcount = refcount - 1 WHERE id = ? AND state = 'live' AND 0 < refcount";
+const UNUSED: &str =
+    "SELECT file_id FROM `blob` WHERE id = ? AND refcount = 0 AND state = 'live' FOR UPDATE";
+const REMOVE: &str = "DELETE FROM `blob` WHERE id = ? AND refcount = 0 AND state = 'live'";
 const BY_HASH: &str =
     "SELECT id, media_type FROM `blob` WHERE sha256 = ? AND size = ? AND state = 'live'";
 
@@ -56,7 +68,7 @@ pub(crate) enum Reserve {
     Done(BlobId),
     /// Used, reserved and asked for together exceed the quota.
     Full,
-    /// So many uploads of this user are under way already.
+    /// So many uploads of this user are under way, or wait to be resumed.
     TooMany,
     /// The account was disabled meanwhile.
     NoUser,
@@ -85,19 +97,16 @@ impl Db {
             Box::pin(async move {
                 let mut tx = self.begin().await?;
                 let done = within(async {
-                    let row: Option<(u64, u64)> = tx.exec_first(LOCK_USER, (user.0,)).await?;
-                    let Some((quota, used)) = row else { return Ok(Reserve::NoUser) };
-                    let since = now.0.saturating_sub(STALE_MS);
-                    let row: Option<(u64, u64)> = tx.exec_first(UNDER_WAY, (user.0, since)).await?;
-                    let (count, reserved) = row.unwrap_or_default();
-                    if uploads_max <= count {
+                    let Some(space) = space(&mut tx, user, now).await? else {
+                        return Ok(Reserve::NoUser);
+                    };
+                    if uploads_max <= space.under_way {
                         return Ok(Reserve::TooMany);
                     }
-                    if quota < used.saturating_add(reserved).saturating_add(bytes) {
+                    if space.left < bytes {
                         return Ok(Reserve::Full);
                     }
-                    tx.exec_drop(RESERVE, (bytes, user.0, now.0, now.0)).await?;
-                    Ok(Reserve::Done(BlobId(tx.last_insert_id().unwrap_or_default())))
+                    reserve_in(&mut tx, user, bytes, now, now).await.map(Reserve::Done)
                 })
                 .await?;
                 commit(tx).await.map(|()| done)
@@ -148,6 +157,85 @@ impl Db {
     /// Drops the reservations of uploads that died; how many there were.
     pub(crate) async fn sweep_reservations(&self, now: UnixMs) -> Result<u64, DbError> {
         self.change(SWEEP, (now.0.saturating_sub(STALE_MS),)).await
+    }
+}
+
+/// What a user may still fill, while their row is locked.
+pub(super) struct Space {
+    pub(super) left: u64,
+    /// Uploads under way, without those that wait to be resumed.
+    pub(super) under_way: u64,
+}
+
+/// Locks the user's row. None: no such user, or disabled.
+pub(super) async fn space(
+    tx: &mut impl Queryable,
+    user: UserId,
+    now: UnixMs,
+) -> Result<Option<Space>, DbError> {
+    let row: Option<(u64, u64)> = tx.exec_first(LOCK_USER, (user.0,)).await?;
+    let Some((quota, used)) = row else { return Ok(None) };
+    let since = now.0.saturating_sub(STALE_MS);
+    let row: Option<(u64, u64)> = tx.exec_first(UNDER_WAY, (user.0, since)).await?;
+    let (under_way, reserved) = row.unwrap_or_default();
+    let left = quota.saturating_sub(used.saturating_add(reserved));
+    Ok(Some(Space { left, under_way }))
+}
+
+/// A reservation that counts as touched until `touched`, which may lie ahead.
+pub(super) async fn reserve_in(
+    tx: &mut Transaction<'static>,
+    user: UserId,
+    bytes: u64,
+    touched: UnixMs,
+    now: UnixMs,
+) -> Result<BlobId, DbError> {
+    tx.exec_drop(RESERVE, (bytes, user.0, touched.0, now.0)).await?;
+    Ok(BlobId(tx.last_insert_id().unwrap_or_default()))
+}
+
+/// Whether `bytes` more fit into the user's quota; their row stays locked.
+pub(super) async fn has_room(
+    tx: &mut impl Queryable,
+    user: UserId,
+    bytes: u64,
+    now: UnixMs,
+) -> Result<bool, DbError> {
+    Ok(space(tx, user, now).await?.is_some_and(|space| bytes <= space.left))
+}
+
+/// Gives a reservation back.
+pub(super) async fn give_back(tx: &mut impl Queryable, blob: BlobId) -> Result<(), DbError> {
+    Ok(tx.exec_drop(ABANDON, (blob.0,)).await?)
+}
+
+/// One more reference to a content that is there: its media type; None if it is not.
+pub(super) async fn share_known(
+    tx: &mut impl Queryable,
+    blob: BlobId,
+) -> Result<Option<String>, DbError> {
+    let shared = tx.exec_iter(SHARE_KNOWN, (blob.0,)).await?.affected_rows() == 1;
+    if !shared {
+        return Ok(None);
+    }
+    let row: Option<Option<String>> = tx.exec_first(MEDIA_TYPE, (blob.0,)).await?;
+    Ok(Some(row.flatten().unwrap_or_default()))
+}
+
+/// One reference less. With the last one the row goes, and the stored file becomes garbage in
+/// the same transaction; no node may name the content any more.
+pub(super) async fn release(
+    tx: &mut impl Queryable,
+    blob: BlobId,
+    at: UnixMs,
+) -> Result<(), DbError> {
+    tx.exec_drop(RELEASE, (blob.0,)).await?;
+    let unused: Option<Option<String>> = tx.exec_first(UNUSED, (blob.0,)).await?;
+    let Some(file_id) = unused else { return Ok(()) };
+    tx.exec_drop(REMOVE, (blob.0,)).await?;
+    match file_id {
+        Some(file_id) => garbage::insert(tx, &file_id, at).await,
+        None => Ok(()),
     }
 }
 

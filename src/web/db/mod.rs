@@ -11,14 +11,18 @@ mod blob; // contents: reserve, attach
 mod garbage; // stored files to be removed
 mod listing; // pages of a folder
 mod migrate;
-mod node; // folders and files: list, make, publish
+mod node; // folders and files: list, make
+mod place; // how a file comes into a folder
+mod resumable; // uploads that can be continued
 mod user;
 
 pub(crate) use audit::Audit;
 pub(crate) use blob::{Hashes, Reserve};
 pub(crate) use garbage::BATCH as GARBAGE_BATCH;
 pub(crate) use listing::{Cursor, Order, Page, Sort};
-pub(crate) use node::{Kind, NewFile, Node, Published};
+pub(crate) use node::{Kind, Node, Published};
+pub(crate) use place::{Bytes, Conflict, NewFile};
+pub(crate) use resumable::{Leased, NewUpload, Progress, Upload};
 pub(crate) use user::{NewUser, Role, User};
 
 use std::time::Duration;

@@ -1,13 +1,13 @@
 //! The table `node`: users' folders and files.
 //!
 //! Every statement that finds a node by its id also tests its owner and that it is not in the
-//! trash. A name that is taken is found by the unique key, never by looking first.
+//! trash. A name that is taken is found by the unique key, never by looking first. How a file
+//! comes into a folder stands in `place`.
 
 use mysql_async::Transaction;
 use mysql_async::prelude::Queryable;
 
-use super::blob::{self, Arrived};
-use super::{Audit, Db, DbError, Hashes, commit, retry, within};
+use super::{Audit, Db, DbError, commit, retry, within};
 use crate::ids::{BlobId, NodeId, UnixMs, UserId};
 use crate::media::Category;
 use crate::name::Name;
@@ -24,19 +24,7 @@ LOCK IN SHARE MODE";
 const INSERT: &str = "\
 INSERT INTO node (owner, parent, name, kind, blob_id, size, category, created_ms, modified_ms)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
-const TAKE_SPACE: &str =
-    "UPDATE user SET used_bytes = used_bytes + ? WHERE id = ? AND disabled_ms IS NULL";
-const BY_CONTENT: &str = "\
-SELECT n.id, n.parent, n.kind, n.name, n.size, b.media_type, n.category, n.created_ms,
-    n.modified_ms, b.file_id
-FROM node n JOIN `blob` b ON b.id = n.blob_id
-WHERE n.owner = ? AND n.live_in = ? AND b.sha256 = ? AND b.size = ? AND n.created_ms = ?
-    AND (n.name = ? OR ?)";
-
 const NAME_TAKEN: &str = "SELECT id FROM node WHERE owner = ? AND live_in = ? AND name = ?";
-
-/// Other names tried when the wanted one is taken: `a (1).txt` to `a (99).txt`.
-const RENAMES_MAX: u32 = 99;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -87,25 +75,6 @@ impl From<Row> for Stored {
     }
 }
 
-/// A file whose bytes the store has acknowledged.
-pub(crate) struct NewFile<'a> {
-    pub(crate) owner: UserId,
-    /// None: the root folder.
-    pub(crate) parent: Option<NodeId>,
-    pub(crate) name: &'a Name,
-    /// Take another name if this one is taken.
-    pub(crate) rename: bool,
-    /// The reservation.
-    pub(crate) blob: BlobId,
-    pub(crate) size: u64,
-    pub(crate) hashes: &'a Hashes,
-    pub(crate) file_id: &'a str,
-    pub(crate) media_type: &'a str,
-    pub(crate) category: Category,
-    pub(crate) at: UnixMs,
-    pub(crate) address: &'a str,
-}
-
 /// What became of putting something into a folder.
 #[derive(Debug)]
 pub(crate) enum Published {
@@ -115,6 +84,10 @@ pub(crate) enum Published {
     NoFolder,
     /// The account was disabled meanwhile.
     NoUser,
+    /// The quota does not hold it.
+    Full,
+    /// The content, or the upload it came by, is no longer there.
+    Gone,
 }
 
 impl Db {
@@ -165,77 +138,9 @@ impl Db {
         })
         .await
     }
-
-    /// Makes a stored file visible, counts it and its space, all in one transaction. On anything
-    /// but `Done` nothing has changed, and the reservation is still there.
-    pub(crate) async fn publish(&self, new: &NewFile<'_>) -> Result<Published, DbError> {
-        retry(move || {
-            Box::pin(async move {
-                let mut tx = self.begin().await?;
-                let done = within(publish_in(&mut tx, new)).await?;
-                if !matches!(done, Published::Done(_)) {
-                    within(async { Ok(tx.rollback().await?) }).await?;
-                    return Ok(done);
-                }
-                commit(tx).await.map(|()| done)
-            })
-        })
-        .await
-    }
-
-    /// The file that a commit without an answer may have made, perhaps under a number.
-    pub(crate) async fn published(&self, new: &NewFile<'_>) -> Result<Option<Node>, DbError> {
-        let key = (
-            new.owner.0,
-            new.parent.map_or(0, |id| id.0),
-            &new.hashes.sha256[..],
-            new.size,
-            new.at.0,
-            new.name.as_str(),
-            new.rename,
-        );
-        let row: Option<Row> = self.first(BY_CONTENT, key).await?;
-        Ok(row.map(|row| Stored::from(row).node))
-    }
 }
 
-async fn publish_in(
-    tx: &mut Transaction<'static>,
-    new: &NewFile<'_>,
-) -> Result<Published, DbError> {
-    let counted = tx.exec_iter(TAKE_SPACE, (new.size, new.owner.0)).await?.affected_rows();
-    // An empty file takes no space, so no row changes.
-    if counted == 0 && 0 < new.size {
-        return Ok(Published::NoUser);
-    }
-    if !hold_folder(tx, new.owner, new.parent).await? {
-        return Ok(Published::NoFolder);
-    }
-    let arrived = Arrived {
-        blob: new.blob,
-        size: new.size,
-        hashes: new.hashes,
-        file_id: new.file_id,
-        media_type: new.media_type,
-        at: new.at,
-    };
-    let (blob, media_type) = blob::attach(tx, &arrived).await?;
-    let file = FileRow { blob, size: new.size, media_type, category: new.category };
-    for number in 0..=RENAMES_MAX {
-        let name = new.name.numbered(number);
-        let (owner, parent, at) = (new.owner, new.parent, new.at);
-        let row = NewRow { owner, parent, name: &name, file: Some(&file), at };
-        match row.insert(tx).await {
-            Err(DbError::Taken) if new.rename => {}
-            Err(DbError::Taken) => break,
-            Err(error) => return Err(error),
-            Ok(node) => return noted(tx, owner, "upload", node, new.address).await,
-        }
-    }
-    Ok(Published::NameTaken)
-}
-
-async fn hold_folder(
+pub(super) async fn hold_folder(
     tx: &mut Transaction<'static>,
     owner: UserId,
     folder: Option<NodeId>,
@@ -245,7 +150,7 @@ async fn hold_folder(
     Ok(row.is_some())
 }
 
-async fn noted(
+pub(super) async fn noted(
     tx: &mut Transaction<'static>,
     owner: UserId,
     action: &'static str,
@@ -253,7 +158,7 @@ async fn noted(
     address: &str,
 ) -> Result<Published, DbError> {
     let deed = Audit {
-        at: node.created_ms,
+        at: node.modified_ms,
         actor: Some(owner),
         action,
         node: Some(node.id),
@@ -265,23 +170,23 @@ async fn noted(
 }
 
 /// What a file's row has and a folder's has not.
-struct FileRow {
-    blob: BlobId,
-    size: u64,
-    media_type: String,
-    category: Category,
+pub(super) struct FileRow {
+    pub(super) blob: BlobId,
+    pub(super) size: u64,
+    pub(super) media_type: String,
+    pub(super) category: Category,
 }
 
-struct NewRow<'a> {
-    owner: UserId,
-    parent: Option<NodeId>,
-    name: &'a Name,
-    file: Option<&'a FileRow>,
-    at: UnixMs,
+pub(super) struct NewRow<'a> {
+    pub(super) owner: UserId,
+    pub(super) parent: Option<NodeId>,
+    pub(super) name: &'a Name,
+    pub(super) file: Option<&'a FileRow>,
+    pub(super) at: UnixMs,
 }
 
 impl NewRow<'_> {
-    async fn insert(&self, tx: &mut Transaction<'static>) -> Result<Node, DbError> {
+    pub(super) async fn insert(&self, tx: &mut Transaction<'static>) -> Result<Node, DbError> {
         let kind = if self.file.is_some() { Kind::File } else { Kind::Folder };
         let size = self.file.map_or(0, |file| file.size);
         let category = self.file.map(|file| file.category);

@@ -1,0 +1,315 @@
+//! The table `upload`: resumable uploads, and who is writing to one right now.
+//!
+//! A writer holds a lease, which it renews while bytes come; whoever comes after it has lapsed
+//! takes it, and the old holder's next change is refused. Offset, hash state and the appender's
+//! id change in one statement. The reservation of the space is a row of `blob`, as for every
+//! upload. Never talks to the store.
+
+use mysql_async::Transaction;
+use mysql_async::prelude::{FromRow, Queryable};
+
+use super::place::Conflict;
+use super::{Db, DbError, Reserve, blob, commit, garbage, retry, within};
+use crate::ids::{BlobId, NodeId, UnixMs, UploadId, UserId};
+use crate::name::Name;
+
+const OPEN: &str = "SELECT COUNT(*) FROM upload WHERE owner = ? AND node IS NULL";
+const INSERT: &str = "\
+INSERT INTO upload (id, owner, blob_id, parent, path, name, conflict, size, metadata, want_sha256,
+    received, hashes, head, lease, lease_ms, created_ms, expires_ms)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, '', 0, 0, ?, ?)";
+const FOUND: &str = "\
+SELECT id, blob_id, parent, path, name, conflict, size, metadata, want_sha256, file_id, received,
+    hashes, head, lease_ms, node, created_ms, expires_ms
+FROM upload WHERE owner = ? AND id = ?";
+const LIST: &str = "\
+SELECT id, blob_id, parent, path, name, conflict, size, metadata, want_sha256, file_id, received,
+    hashes, '', lease_ms, node, created_ms, expires_ms
+FROM upload WHERE owner = ? AND node IS NULL ORDER BY created_ms DESC LIMIT 1000";
+const LEASE: &str = "\
+UPDATE upload SET lease = ?, lease_ms = ?, expires_ms = IF(node IS NULL, ?, expires_ms)
+WHERE owner = ? AND id = ? AND lease_ms <= ?";
+const EXTEND: &str = "\
+UPDATE `blob` b JOIN upload u ON u.blob_id = b.id SET b.touched_ms = ?
+WHERE u.owner = ? AND u.id = ? AND b.state = 'storing'";
+const KEEP: &str = "UPDATE upload SET lease_ms = ? WHERE id = ? AND lease = ?";
+const ADVANCE: &str = "\
+UPDATE upload SET file_id = ?, received = ?, hashes = ?, head = ?, lease_ms = ?
+WHERE id = ? AND lease = ? AND node IS NULL";
+const FINISH: &str = "\
+UPDATE upload SET node = ?, blob_id = NULL, file_id = NULL, lease_ms = 0, expires_ms = ?
+WHERE id = ? AND lease = ? AND node IS NULL";
+const HOLD: &str = "SELECT blob_id, file_id FROM upload WHERE id = ? AND owner = ? FOR UPDATE";
+const REMOVE: &str = "DELETE FROM upload WHERE id = ?";
+const EXPIRED: &str = "SELECT id, owner FROM upload WHERE expires_ms < ? LIMIT 100";
+
+/// How long a finished upload still answers where its file is.
+const FINISHED_MS: u64 = 24 * 3600 * 1000;
+
+/// A resumable upload to be begun.
+pub(crate) struct NewUpload<'a> {
+    pub(crate) id: UploadId,
+    pub(crate) owner: UserId,
+    pub(crate) parent: Option<NodeId>,
+    pub(crate) path: &'a str,
+    pub(crate) name: &'a Name,
+    pub(crate) conflict: Conflict,
+    pub(crate) size: u64,
+    /// As the client sent it.
+    pub(crate) metadata: &'a str,
+    pub(crate) want_sha256: Option<&'a [u8]>,
+    /// The state of the hashes before the first byte.
+    pub(crate) hashes: &'a [u8],
+    pub(crate) at: UnixMs,
+    pub(crate) expires: UnixMs,
+}
+
+/// A resumable upload.
+#[derive(Clone, Debug)]
+pub(crate) struct Upload {
+    pub(crate) id: UploadId,
+    pub(crate) blob: Option<BlobId>,
+    pub(crate) parent: Option<NodeId>,
+    pub(crate) path: String,
+    pub(crate) name: String,
+    pub(crate) conflict: Conflict,
+    pub(crate) size: u64,
+    pub(crate) metadata: String,
+    pub(crate) want_sha256: Option<Vec<u8>>,
+    pub(crate) file_id: Option<String>,
+    pub(crate) received: u64,
+    pub(crate) hashes: Vec<u8>,
+    pub(crate) head: Vec<u8>,
+    pub(crate) lease_until: UnixMs,
+    pub(crate) node: Option<NodeId>,
+    pub(crate) created: UnixMs,
+    pub(crate) expires: UnixMs,
+}
+
+/// The row has more columns than a tuple may have.
+impl FromRow for Upload {
+    fn from_row_opt(mut row: mysql_async::Row) -> Result<Self, mysql_async::FromRowError> {
+        let columns = row.clone();
+        macro_rules! take {
+            ($index:expr) => {
+                match row.take_opt($index) {
+                    Some(Ok(value)) => value,
+                    _ => return Err(mysql_async::FromRowError(columns)),
+                }
+            };
+        }
+        let id: Vec<u8> = take!(0);
+        let Ok(id) = id.try_into() else { return Err(mysql_async::FromRowError(columns)) };
+        let (blob, parent, node): (Option<u64>, Option<u64>, Option<u64>) =
+            (take!(1), take!(2), take!(14));
+        Ok(Self {
+            id: UploadId(id),
+            blob: blob.map(BlobId),
+            parent: parent.map(NodeId),
+            path: take!(3),
+            name: take!(4),
+            conflict: Conflict::from_number(take!(5)),
+            size: take!(6),
+            metadata: take!(7),
+            want_sha256: take!(8),
+            file_id: take!(9),
+            received: take!(10),
+            hashes: take!(11),
+            head: take!(12),
+            lease_until: UnixMs(take!(13)),
+            node: node.map(NodeId),
+            created: UnixMs(take!(15)),
+            expires: UnixMs(take!(16)),
+        })
+    }
+}
+
+/// The answer to whoever wants to write.
+#[derive(Debug)]
+pub(crate) enum Leased {
+    Held(Box<Upload>),
+    /// Somebody else does; milliseconds until the lease lapses without a sign of life.
+    Busy(u64),
+    Gone,
+}
+
+/// How far a writer has come.
+pub(crate) struct Progress<'a> {
+    pub(crate) file_id: &'a str,
+    pub(crate) received: u64,
+    pub(crate) hashes: &'a [u8],
+    pub(crate) head: &'a [u8],
+}
+
+impl Db {
+    /// Begins a resumable upload and sets its space aside until it expires.
+    pub(crate) async fn begin_upload(
+        &self,
+        new: &NewUpload<'_>,
+        open_max: u64,
+    ) -> Result<Reserve, DbError> {
+        retry(move || {
+            Box::pin(async move {
+                let mut tx = self.begin().await?;
+                let done = within(begin_in(&mut tx, new, open_max)).await?;
+                commit(tx).await.map(|()| done)
+            })
+        })
+        .await
+    }
+
+    pub(crate) async fn upload(
+        &self,
+        owner: UserId,
+        id: UploadId,
+    ) -> Result<Option<Upload>, DbError> {
+        self.first(FOUND, (owner.0, &id.0[..])).await
+    }
+
+    /// Those that are not finished, the newest first.
+    pub(crate) async fn uploads(&self, owner: UserId) -> Result<Vec<Upload>, DbError> {
+        self.all(LIST, (owner.0,)).await
+    }
+
+    /// Takes the right to write, if nobody has it; the upload lives on until `expires`.
+    pub(crate) async fn lease_upload(
+        &self,
+        (owner, id): (UserId, UploadId),
+        lease: u64,
+        (now, until, expires): (UnixMs, UnixMs, UnixMs),
+    ) -> Result<Leased, DbError> {
+        let key = (lease, until.0, expires.0, owner.0, &id.0[..], now.0);
+        let held = self.change(LEASE, key).await? == 1;
+        let Some(upload) = self.upload(owner, id).await? else { return Ok(Leased::Gone) };
+        if !held {
+            return Ok(Leased::Busy(upload.lease_until.0.saturating_sub(now.0)));
+        }
+        self.change(EXTEND, (expires.0, owner.0, &id.0[..])).await?;
+        Ok(Leased::Held(Box::new(upload)))
+    }
+
+    /// Renews a lease, or ends it with `until` 0; false if somebody else has it.
+    pub(crate) async fn keep_lease(
+        &self,
+        id: UploadId,
+        lease: u64,
+        until: UnixMs,
+    ) -> Result<bool, DbError> {
+        Ok(self.change(KEEP, (until.0, &id.0[..], lease)).await? == 1)
+    }
+
+    /// Notes what the store has acknowledged; false if the lease is somebody else's.
+    pub(crate) async fn advance_upload(
+        &self,
+        id: UploadId,
+        lease: u64,
+        step: &Progress<'_>,
+        until: UnixMs,
+    ) -> Result<bool, DbError> {
+        let row = (step.file_id, step.received, step.hashes, step.head, until.0, &id.0[..], lease);
+        Ok(self.change(ADVANCE, row).await? == 1)
+    }
+
+    /// Gives an upload up: its space comes back, its appender becomes garbage. False if there is
+    /// none.
+    pub(crate) async fn end_upload(
+        &self,
+        owner: UserId,
+        id: UploadId,
+        at: UnixMs,
+    ) -> Result<bool, DbError> {
+        retry(move || {
+            Box::pin(async move {
+                let mut tx = self.begin().await?;
+                let done = within(end_in(&mut tx, owner, id, at)).await?;
+                commit(tx).await.map(|()| done)
+            })
+        })
+        .await
+    }
+
+    /// Gives up what expired; how many there were.
+    pub(crate) async fn sweep_uploads(&self, now: UnixMs) -> Result<usize, DbError> {
+        let expired: Vec<(Vec<u8>, u64)> = self.all(EXPIRED, (now.0,)).await?;
+        for (id, owner) in &expired {
+            let id = <[u8; 16]>::try_from(id.as_slice());
+            let id = id.map_err(|_| DbError::Schema("an upload's id is not 16 bytes".to_owned()));
+            self.end_upload(UserId(*owner), UploadId(id?), now).await?;
+        }
+        Ok(expired.len())
+    }
+
+    /// A stored file that no row names.
+    pub(crate) async fn discard(&self, file_id: &str, at: UnixMs) -> Result<(), DbError> {
+        let mut conn = self.conn().await?;
+        within(garbage::insert(&mut conn, file_id, at)).await
+    }
+}
+
+async fn begin_in(
+    tx: &mut Transaction<'static>,
+    new: &NewUpload<'_>,
+    open_max: u64,
+) -> Result<Reserve, DbError> {
+    let Some(space) = blob::space(tx, new.owner, new.at).await? else {
+        return Ok(Reserve::NoUser);
+    };
+    let open: Option<u64> = tx.exec_first(OPEN, (new.owner.0,)).await?;
+    if open_max <= open.unwrap_or_default() {
+        return Ok(Reserve::TooMany);
+    }
+    if space.left < new.size {
+        return Ok(Reserve::Full);
+    }
+    let blob = blob::reserve_in(tx, new.owner, new.size, new.expires, new.at).await?;
+    let row: Vec<mysql_async::Value> = vec![
+        (&new.id.0[..]).into(),
+        new.owner.0.into(),
+        blob.0.into(),
+        new.parent.map(|id| id.0).into(),
+        new.path.into(),
+        new.name.as_str().into(),
+        (new.conflict as u8).into(),
+        new.size.into(),
+        new.metadata.into(),
+        new.want_sha256.into(),
+        new.hashes.into(),
+        new.at.0.into(),
+        new.expires.0.into(),
+    ];
+    tx.exec_drop(INSERT, row).await?;
+    Ok(Reserve::Done(blob))
+}
+
+async fn end_in(
+    tx: &mut Transaction<'static>,
+    owner: UserId,
+    id: UploadId,
+    at: UnixMs,
+) -> Result<bool, DbError> {
+    let row: Option<(Option<u64>, Option<String>)> =
+        tx.exec_first(HOLD, (&id.0[..], owner.0)).await?;
+    let Some((blob, file_id)) = row else { return Ok(false) };
+    tx.exec_drop(REMOVE, (&id.0[..],)).await?;
+    if let Some(blob) = blob {
+        blob::give_back(tx, BlobId(blob)).await?;
+    }
+    if let Some(file_id) = file_id {
+        garbage::insert(tx, &file_id, at).await?;
+    }
+    Ok(true)
+}
+
+/// Marks an upload as finished, in the transaction that makes its file visible; false if the
+/// lease is somebody else's, or it is finished already.
+pub(super) async fn finish(
+    tx: &mut Transaction<'static>,
+    id: UploadId,
+    lease: u64,
+    node: NodeId,
+    at: UnixMs,
+) -> Result<bool, DbError> {
+    let expires = at.0.saturating_add(FINISHED_MS);
+    let done = tx.exec_iter(FINISH, (node.0, expires, &id.0[..], lease)).await?;
+    Ok(done.affected_rows() == 1)
+}

@@ -1,0 +1,115 @@
+//! How many uploads one user has under way, over all workers.
+//!
+//! ```text
+//! up:<user id>   sorted set   one member an upload, its score the time its slot lapses
+//! ```
+//!
+//! Called by every route that reads a file's bytes, before it reads the first of them: a body
+//! that trickles in counts from its beginning, whether or not space is reserved for it yet. A
+//! worker that dies leaves its slots to lapse.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use net::ports::{Clock, Random};
+use redis::Script;
+
+use crate::cache::Cache;
+use crate::error::WebError;
+use crate::ids::{UnixMs, UserId};
+use crate::session::hex;
+
+/// A slot lapses so long after its last renewal.
+const SLOT_MS: u64 = 120_000;
+const RENEW_EVERY: Duration = Duration::from_secs(40);
+
+/// KEYS set; ARGV now, member, most, ms. 1 if there was room.
+const TAKE: &str = "
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[1])
+if tonumber(ARGV[3]) <= redis.call('ZCARD', KEYS[1]) then return 0 end
+redis.call('ZADD', KEYS[1], tonumber(ARGV[1]) + tonumber(ARGV[4]), ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+return 1";
+
+/// KEYS set; ARGV now, member, ms.
+const RENEW: &str = "
+redis.call('ZADD', KEYS[1], 'XX', tonumber(ARGV[1]) + tonumber(ARGV[3]), ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return 1";
+
+/// KEYS set; ARGV member.
+const LEAVE: &str = "return redis.call('ZREM', KEYS[1], ARGV[1])";
+
+/// Counts uploads.
+#[derive(Clone)]
+pub(crate) struct Slots {
+    cache: Cache,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    most: u64,
+    take: Script,
+    renew: Script,
+    leave: Script,
+}
+
+/// One upload under way; leaving is dropping it.
+pub(crate) struct Slot {
+    renewing: tokio::task::JoinHandle<()>,
+    slots: Slots,
+    keys: [String; 1],
+    member: String,
+}
+
+impl Slots {
+    pub(crate) fn new(
+        cache: Cache,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        most: u64,
+    ) -> Self {
+        let [take, renew, leave] = [TAKE, RENEW, LEAVE].map(Script::new);
+        Self { cache, clock, random, most, take, renew, leave }
+    }
+
+    /// Counts one more upload of `user`, or refuses it.
+    pub(crate) async fn take(&self, user: UserId, now: UnixMs) -> Result<Slot, WebError> {
+        let mut bytes = [0; 8];
+        self.random.fill(&mut bytes);
+        let (keys, member) = ([format!("up:{user}")], hex(&bytes));
+        let args = [now.0.to_string(), member.clone(), self.most.to_string(), SLOT_MS.to_string()];
+        let taken: u64 = self.cache.run(&self.take, &keys, &args).await?;
+        if taken == 0 {
+            return Err(WebError::TooManyUploads);
+        }
+        let renewing = tokio::spawn(renew(self.clone(), keys.clone(), member.clone()));
+        Ok(Slot { renewing, slots: self.clone(), keys, member })
+    }
+}
+
+async fn renew(slots: Slots, keys: [String; 1], member: String) {
+    loop {
+        tokio::time::sleep(RENEW_EVERY).await;
+        let now = slots.clock.now().millis();
+        let args = [now.to_string(), member.clone(), SLOT_MS.to_string()];
+        let renewed: Result<u64, _> = slots.cache.run(&slots.renew, &keys, &args).await;
+        if let Err(error) = renewed {
+            log::debug!("renew an upload's slot: {error}");
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.renewing.abort();
+        // Without a runtime the worker is at its end, and the slot lapses.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (slots, keys) = (self.slots.clone(), self.keys.clone());
+        let member = std::mem::take(&mut self.member);
+        runtime.spawn(async move {
+            let left: Result<u64, _> = slots.cache.run(&slots.leave, &keys, &[member]).await;
+            if let Err(error) = left {
+                log::debug!("leave an upload's slot: {error}");
+            }
+        });
+    }
+}
