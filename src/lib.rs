@@ -19,7 +19,8 @@
 //!    the rest carries messages to it and its effects away.
 //! 4. [`storage`] is `fdfs_storaged`. [`storage::commit`] is the heart: one operation from its
 //!    first byte to its answer, which cannot be made before everything is on disk.
-//!    [`storage::disk`] alone touches stored files, [`storage::binlog`] records each change.
+//!    [`storage::disk`] alone touches stored files, [`storage::sums`] proves that they are what
+//!    was stored, [`storage::binlog`] records each change.
 //!
 //! # The drive
 //!

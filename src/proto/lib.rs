@@ -36,6 +36,8 @@ pub mod metadata; // name/value pairs of a file
 
 pub mod binlog; // one line of the binlog; one mark file
 
+pub mod sums; // block sums of a stored file: entries and header of their file
+
 pub mod ini; // configuration text
 
 pub mod tracker; // bodies of tracker messages

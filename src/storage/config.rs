@@ -18,7 +18,7 @@ use proto::{
     tracker::{PATHS_MAX, TRACKERS_MAX},
 };
 
-use crate::{commit::Durability, store::Distribution};
+use crate::{commit::Durability, store::Distribution, sums::VerifyReads};
 
 /// How deep `#include` lines may lead.
 const INCLUDE_DEPTH_MAX: usize = 8;
@@ -42,7 +42,7 @@ const KNOWN: &str = "disabled group_name bind_addr client_bind port address_fami
     sync_log_buff_interval log_file_rotate_everyday log_file_rotate_time log_file_compress_old \
     log_file_compress_days_before log_file_rotate_on_size log_file_keep_days \
     log_file_delete_old_time http.domain_name http.server_port \
-    durability";
+    durability verify_reads";
 
 /// Switches that ask for what is not there yet.
 const NOT_YET: [&str; 4] =
@@ -84,6 +84,7 @@ pub(crate) struct Config {
     pub(crate) distribution: Distribution,
     pub(crate) check_marks: bool,
     pub(crate) durability: Durability,
+    pub(crate) verify_reads: VerifyReads,
     pub(crate) log_level: LevelFilter,
     /// What the operator should know; logged once the log is there.
     pub(crate) remarks: Vec<String>,
@@ -153,6 +154,7 @@ fn check(ini: &Ini) -> anyhow::Result<Config> {
         },
         check_marks: ini.bool_or("check_store_path_mark", true),
         durability: durability(ini)?,
+        verify_reads: verify_reads(ini)?,
         log_level: log_level(ini)?,
         remarks: remarks(ini),
         base_path,
@@ -245,6 +247,18 @@ fn durability(ini: &Ini) -> Result<Durability, IniError> {
             "full" => Ok(Durability::Full),
             "os" => Ok(Durability::Os),
             _ => Err(entry.refuse("must be full or os")),
+        },
+    }
+}
+
+fn verify_reads(ini: &Ini) -> Result<VerifyReads, IniError> {
+    match ini.get("verify_reads") {
+        None => Ok(VerifyReads::Always),
+        Some(entry) => match entry.value.as_str() {
+            "always" => Ok(VerifyReads::Always),
+            "once" => Ok(VerifyReads::Once),
+            "off" => Ok(VerifyReads::Off),
+            _ => Err(entry.refuse("must be always, once or off")),
         },
     }
 }

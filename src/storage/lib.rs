@@ -11,6 +11,8 @@ pub mod health; // pure: what may be written to
 
 pub mod disk; // the only code that touches stored files
 
+pub mod sums; // what proves that bytes are those that were stored
+
 pub mod binlog; // the record of every change
 
 pub mod state; // small files about ourselves

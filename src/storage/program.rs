@@ -37,6 +37,7 @@ use crate::{
     start::IdentityFile,
     state::counters::{Counters, Numbers},
     store::{Parts, Store},
+    sums::Sums,
 };
 
 /// How long connections may go on after a stop was ordered.
@@ -85,6 +86,7 @@ async fn storage(config: Config, world: World, stop: Stop, ready: Ready) -> anyh
         disk,
         gate,
         places: opened.places,
+        sums: opened.sums,
         log,
         counters: Counters::new(opened.numbers),
         facts,
@@ -112,6 +114,7 @@ async fn storage(config: Config, world: World, stop: Stop, ready: Ready) -> anyh
 struct Opened {
     identity: Arc<IdentityFile>,
     places: disk::layout::Places,
+    sums: Sums,
     fresh: Vec<bool>,
     numbers: Numbers,
     log: binlog::log::Log,
@@ -137,8 +140,9 @@ fn open(
     save.context("save .data_init_flag")?;
     let numbers = start::numbers(&**disk, base)?;
     let mut log = start::log(disk, base)?;
-    start::finish_edits(&**disk, &places, &mut log)?;
-    Ok(Opened { identity: Arc::new(identity), places, fresh, numbers, log })
+    let sums = Sums::new(Arc::clone(disk), &places, config.verify_reads);
+    start::finish_edits(&**disk, &places, &sums, &mut log)?;
+    Ok(Opened { identity: Arc::new(identity), places, sums, fresh, numbers, log })
 }
 
 fn report_unsupported(parameters: &parameters::Parameters) {

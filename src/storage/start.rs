@@ -19,7 +19,7 @@ use crate::{
     disk::{
         edit::{EditKind, Note},
         layout::{Place, Places},
-        port::{Disk, Open},
+        port::{Disk, DiskFile, Open},
         write::{read_whole, replace_whole},
     },
     state::{
@@ -28,6 +28,7 @@ use crate::{
         path_mark::{self, Verdict},
     },
     store::own,
+    sums::{Changing, Kept, Sums},
 };
 
 /// Largest of the small state files.
@@ -168,10 +169,15 @@ pub(crate) fn log(disk: &Arc<dyn Disk>, base: &Path) -> anyhow::Result<Log> {
 
 /// Completes the edits that an earlier process had begun: what was noted is applied, recorded
 /// and forgotten. To be called before the port is open.
-pub(crate) fn finish_edits(disk: &dyn Disk, places: &Places, log: &mut Log) -> anyhow::Result<()> {
+pub(crate) fn finish_edits(
+    disk: &dyn Disk,
+    places: &Places,
+    sums: &Sums,
+    log: &mut Log,
+) -> anyhow::Result<()> {
     for place in places.iter() {
         for path in place.notes()? {
-            finish_edit(disk, place, log, &path, places.count())
+            finish_edit(disk, (place, sums), log, &path, places.count())
                 .with_context(|| format!("complete the edit {}", path.display()))?;
         }
     }
@@ -180,7 +186,7 @@ pub(crate) fn finish_edits(disk: &dyn Disk, places: &Places, log: &mut Log) -> a
 
 fn finish_edit(
     disk: &dyn Disk,
-    place: &Place,
+    (place, sums): (&Place, &Sums),
     log: &mut Log,
     path: &Path,
     paths: u16,
@@ -195,25 +201,56 @@ fn finish_edit(
         other => other?,
     };
     let name = FileName::parse(&note.edit.name, paths)?;
+    if !note.is_whole()? {
+        // Its file is left as it is. Where the edit had begun, its sums say so.
+        log::error!("{} is damaged: an unfinished edit of {name} is lost", path.display());
+        return Ok(note.forget(disk, true)?);
+    }
     match disk.open(&place.file(&name), Open::Write) {
         // Deleted after the edit was answered and before the note was gone.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         other => {
             let file = other?;
+            let before = file.stat()?.len;
             note.apply(&*file, true)?;
+            finish_sums(sums, &name, &note, &*file)?;
             let at = u32::try_from(file.stat()?.mtime).unwrap_or(0);
-            let act = match note.edit.kind {
-                EditKind::Append => Act::Append,
-                EditKind::Modify => Act::Modify,
+            let (act, first) = match note.edit.kind {
+                EditKind::Append => (Act::Append, note.edit.offset),
+                EditKind::Modify => (Act::Modify, note.edit.offset),
+                EditKind::Truncate => {
+                    (Act::Truncate, note.edit.proof.map_or(before, |proof| proof.old_len))
+                }
             };
+            let second = if act == Act::Truncate { note.edit.offset } else { note.edit.len };
             let mut line = own(at, act, &name);
-            line.extra = Some(format!("{} {}", note.edit.offset, note.edit.len));
+            line.extra = Some(format!("{first} {second}"));
             log.append(&line.line()?)?;
             log.sync()?;
             log::info!("completed an edit of {name}");
         }
     }
     Ok(note.forget(disk, true)?)
+}
+
+/// Completes the sums of an edit that was completed.
+fn finish_sums(
+    sums: &Sums,
+    name: &FileName,
+    note: &Note,
+    file: &dyn DiskFile,
+) -> anyhow::Result<()> {
+    let Some(proof) = note.edit.proof else { return Ok(()) };
+    let [head, tail] = proof.kept;
+    let kept = Kept { old_len: proof.old_len, head, tail };
+    let edit = &note.edit;
+    let Changing { span, new_len, .. } =
+        Changing::new(edit.kind, edit.offset, edit.len, proof.old_len);
+    let whole = sums.after_edit(name, file, (span, kept, new_len), true, true);
+    if !whole.with_context(|| format!("complete the sums of {name}"))? {
+        log::error!("{name} is damaged beside an edit that a crash had interrupted");
+    }
+    Ok(())
 }
 
 fn text(disk: &dyn Disk, path: &Path) -> anyhow::Result<Option<String>> {

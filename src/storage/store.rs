@@ -33,6 +33,7 @@ use crate::{
     health::Health,
     parameters::{Parameters, PathPolicy},
     state::{counters::Counters, names::RecentNames},
+    sums::Sums,
 };
 
 /// Locks for changes of one file; names share them by hash.
@@ -65,6 +66,7 @@ pub(crate) struct Store {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) gate: Gate,
     pub(crate) places: Places,
+    pub(crate) sums: Sums,
     pub(crate) log: Writer,
     pub(crate) counters: Counters,
     pub(crate) facts: Facts,
@@ -87,6 +89,7 @@ pub(crate) struct Parts {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) gate: Gate,
     pub(crate) places: Places,
+    pub(crate) sums: Sums,
     pub(crate) log: Writer,
     pub(crate) counters: Counters,
     pub(crate) facts: Facts,
@@ -118,6 +121,7 @@ impl Store {
             disk: parts.disk,
             gate: parts.gate,
             places: parts.places,
+            sums: parts.sums,
             log: parts.log,
             counters: parts.counters,
             facts: parts.facts,

@@ -1,8 +1,15 @@
 //! Changes of existing files that happen wholly or not at all: the note of an edit.
 //!
 //! ```text
-//! data/.tmp/edit-N:  | A or M, name, offset, length; zero padded to 256 bytes | the new bytes |
+//! data/.tmp/edit-N:  | one line, zero padded to 256 bytes | the new bytes |
+//!
+//! A <name> <offset> <length> [<CRC-32> <old length> <sum> <sum>]   append
+//! M …                                                             modify
+//! T <name> <new length> 0 …                                        truncate, without bytes
 //! ```
+//!
+//! In brackets: of the new bytes, of the file before, and of what the edit leaves of its first
+//! and last block (`sums::Kept`), missing when the file has no sums.
 //!
 //! A note is complete and synced before the first byte of its file is touched, and removed only
 //! after the edit is in the binlog. A restart applies the notes that it finds; applying one
@@ -25,6 +32,8 @@ const COPY_BYTES: usize = 256 * 1024;
 pub enum EditKind {
     Append,
     Modify,
+    /// To `offset` bytes.
+    Truncate,
 }
 
 /// The head of a note.
@@ -35,6 +44,18 @@ pub struct Edit {
     pub name: String,
     pub offset: u64,
     pub len: u64,
+    pub proof: Option<Proof>,
+}
+
+/// What completes the sums of the file after a crash, and shows that the note is whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// CRC-32 of the new bytes.
+    pub crc32: u32,
+    /// Length of the file before.
+    pub old_len: u64,
+    /// Sums of what stays of the first and the last block.
+    pub kept: [u64; 2],
 }
 
 impl Edit {
@@ -43,8 +64,13 @@ impl Edit {
         let letter = match self.kind {
             EditKind::Append => 'A',
             EditKind::Modify => 'M',
+            EditKind::Truncate => 'T',
         };
-        let text = format!("{letter} {} {} {}\n", self.name, self.offset, self.len);
+        let proof = self.proof.map_or(String::new(), |proof| {
+            let [head, tail] = proof.kept;
+            format!(" {:x} {:x} {head:x} {tail:x}", proof.crc32, proof.old_len)
+        });
+        let text = format!("{letter} {} {} {}{proof}\n", self.name, self.offset, self.len);
         let mut head = text.into_bytes();
         head.resize(HEAD_LEN, 0);
         head
@@ -56,11 +82,20 @@ impl Edit {
         let kind = match words.next()? {
             "A" => EditKind::Append,
             "M" => EditKind::Modify,
+            "T" => EditKind::Truncate,
             _ => return None,
         };
         let name = words.next()?.to_owned();
         let (offset, len) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-        words.next().is_none().then_some(Self { kind, name, offset, len })
+        let proof = match words.next() {
+            None => None,
+            Some(crc32) => {
+                let mut number = || u64::from_str_radix(words.next()?, 16).ok();
+                let (old_len, kept) = (number()?, [number()?, number()?]);
+                Some(Proof { crc32: u32::from_str_radix(crc32, 16).ok()?, old_len, kept })
+            }
+        };
+        words.next().is_none().then_some(Self { kind, name, offset, len, proof })
     }
 }
 
@@ -88,8 +123,28 @@ impl Note {
         Ok(Self { path: path.to_owned(), file, edit })
     }
 
-    /// Writes the new bytes into `target`, and syncs them if asked to.
+    /// Whether the new bytes are those that were noted; those of a note of an earlier release
+    /// are taken as they are.
+    pub fn is_whole(&self) -> io::Result<bool> {
+        let Some(proof) = self.edit.proof else { return Ok(true) };
+        let mut crc = crc32fast::Hasher::new();
+        let mut buffer = vec![0; COPY_BYTES];
+        let mut at = HEAD_LEN as u64;
+        loop {
+            let count = self.file.read_at(at, &mut buffer)?;
+            let Some(read) = buffer.get(..count).filter(|read| !read.is_empty()) else {
+                return Ok(crc.finalize() == proof.crc32);
+            };
+            crc.update(read);
+            at = at.saturating_add(count as u64);
+        }
+    }
+
+    /// Does the edit to `target`, and syncs it if asked to.
     pub fn apply(&self, target: &dyn DiskFile, sync: bool) -> Result<(), ApplyError> {
+        if self.edit.kind == EditKind::Truncate {
+            target.truncate(self.edit.offset)?;
+        }
         let mut buffer = vec![0; COPY_BYTES];
         let mut done = 0u64;
         while done < self.edit.len {
@@ -132,10 +187,20 @@ mod tests {
     #[test]
     fn heads_are_read_as_they_are_written() {
         let name = "M00/00/00/wKgBaWVT8QCEK83vAAAAAMRYHyQ7736042".to_owned();
-        let edit = Edit { kind: EditKind::Append, name, offset: 5, len: u64::MAX };
-        assert_eq!(edit.head().len(), HEAD_LEN);
-        assert_eq!(Edit::parse(&edit.head()), Some(edit));
-        for bad in ["", "A", "X a 1 2\n", "A a 1 2 3\n", "A a -1 2\n"] {
+        let edit = Edit { kind: EditKind::Append, name, offset: 5, len: u64::MAX, proof: None };
+        let proof = Proof { crc32: u32::MAX, old_len: u64::MAX, kept: [u64::MAX; 2] };
+        let longest = Edit {
+            kind: EditKind::Truncate,
+            name: "M".repeat(127),
+            offset: u64::MAX,
+            len: u64::MAX,
+            proof: Some(proof),
+        };
+        for edit in [edit, longest] {
+            assert_eq!(edit.head().len(), HEAD_LEN);
+            assert_eq!(Edit::parse(&edit.head()), Some(edit));
+        }
+        for bad in ["", "A", "X a 1 2\n", "A a 1 2 3\n", "A a -1 2\n", "A a 1 2 3 4 5 6 7\n"] {
             assert_eq!(Edit::parse(bad.as_bytes()), None, "{bad}");
         }
     }

@@ -16,6 +16,8 @@ pub struct Range {
     pub file: Box<dyn DiskFile>,
     pub offset: u64,
     pub len: u64,
+    /// Bytes of the whole file when it was opened.
+    pub size: u64,
 }
 
 /// Why there is nothing to send.
@@ -51,7 +53,7 @@ pub fn open_range(
         Some(rest) => rest,
     };
     let len = if bytes == 0 { rest } else { bytes.min(rest) };
-    Ok(Range { file, offset, len })
+    Ok(Range { file, offset, len, size: stat.len })
 }
 
 impl Range {

@@ -6,7 +6,7 @@
 //! the bytes really are. A request for nothing is answered with an empty body, where the
 //! reference echoes the request.
 
-use std::{io, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use proto::{
@@ -22,23 +22,24 @@ use super::{
     change::{Changed, fault_of, give_up, log_step, record},
     content::Content,
     error::ServiceError,
-    head,
+    head, read,
 };
 use crate::{
     commit::{Change, Commit, Durability, Fault, Next, Step, Undo, nothing_to_do},
     disk::{
-        edit::{ApplyError, Edit, EditKind, HEAD_LEN, Note},
+        edit::{ApplyError, Edit, EditKind, HEAD_LEN, Note, Proof},
         port::{DiskFile, Kind, Open},
-        read::checksum,
         write::{Staged, WriteError},
     },
     store::{NameParts, Store, own},
+    sums::{Builder, Changing, Kept, ReadError},
 };
 
 /// What an edit changes.
 #[derive(Clone, Debug)]
 struct Wanted {
     name: FileName,
+    kind: EditKind,
     /// `None`: at the end.
     offset: Option<u64>,
 }
@@ -52,7 +53,7 @@ pub(super) async fn append(
     let bytes = whole_head(content, Append::FIXED_LEN, Append::head_len).await?;
     let request = Append::decode(&bytes, body_len)?;
     let name = FileName::parse(request.name, store.places.count())?;
-    let outcome = edit(store, content, Wanted { name, offset: None }).await;
+    let outcome = edit(store, content, Wanted { name, kind: EditKind::Append, offset: None }).await;
     store.counters.count(|s| &mut s.append, outcome.is_ok());
     store.counters.add(|s| &mut s.append_bytes, request.len, outcome.is_ok());
     outcome
@@ -67,49 +68,37 @@ pub(super) async fn modify(
     let bytes = whole_head(content, Modify::FIXED_LEN, Modify::head_len).await?;
     let request = Modify::decode(&bytes, body_len)?;
     let name = FileName::parse(request.name, store.places.count())?;
-    let outcome = edit(store, content, Wanted { name, offset: Some(request.offset) }).await;
+    let wanted = Wanted { name, kind: EditKind::Modify, offset: Some(request.offset) };
+    let outcome = edit(store, content, wanted).await;
     store.counters.count(|s| &mut s.modify, outcome.is_ok());
     store.counters.add(|s| &mut s.modify_bytes, request.len, outcome.is_ok());
     outcome
 }
 
-/// Command 36.
+/// Command 36. Goes through a note without bytes, so that file, sums and record agree.
 pub(super) async fn truncate(store: &Arc<Store>, body: &[u8]) -> Result<Changed, ServiceError> {
     let request = Truncate::decode(body)?;
     let (size, name) = (request.size, FileName::parse(request.name, store.places.count())?);
-    let path = name.store_path();
     let _alone = store.lock_name(&name).await;
     let shared = Arc::clone(store);
-    let job_name = name.clone();
+    let wanted = Wanted { name, kind: EditKind::Truncate, offset: Some(size) };
     let job = move || {
-        let (file, old) = open_appender(&shared, &job_name)?;
-        let mut commit = Commit::new(Change::Resize, shared.durability);
+        let (_, old) = open_appender(&shared, &wanted.name)?;
         if old == size {
             return Ok(None);
         }
-        let cut = file.truncate(size).map_err(WriteError::disk("truncate"));
-        let synced = cut.and_then(|()| match shared.durability {
-            Durability::Full => file.sync_data().map_err(WriteError::sync("the file")),
-            Durability::Os => Ok(()),
-        });
-        if let Err(error) = synced {
-            give_up(&shared, path, commit, fault_of(&error));
-            return Err(ServiceError::from(error));
-        }
-        commit.done();
-        Ok(Some((commit, old, mtime(&*file)?)))
+        let staged = stage(&shared, &wanted.name, 0)?;
+        prepare(&shared, staged, &wanted).map(|prepared| Some((wanted.name, old, prepared)))
     };
     let outcome = match store.gate.run(job).await {
         Err(error) => Err(error),
-        Ok(None) => Ok(nothing_to_do()),
-        Ok(Some((commit, old, at))) => {
-            let mut line = own(at, Act::Truncate, &name);
-            line.extra = Some(format!("{old} {size}"));
-            record(store, path, commit, &[line], |_| ()).await
+        Ok(None) => Ok(Changed::new(nothing_to_do(), Vec::new())),
+        Ok(Some((name, old, prepared))) => {
+            finish(store, &name, prepared, format!("{old} {size}")).await
         }
     };
     store.counters.count(|s| &mut s.truncate, outcome.is_ok());
-    Ok(Changed::new(outcome?, Vec::new()))
+    outcome
 }
 
 /// Command 38: the appender becomes a normal file under a new name.
@@ -132,7 +121,17 @@ pub(super) async fn regenerate(store: &Arc<Store>, body: &[u8]) -> Result<Change
 fn rename(store: &Store, old: &FileName) -> Result<(Commit, FileName), ServiceError> {
     let (_, size) = open_appender(store, old)?;
     let (place, from) = store.file(old).ok_or(ServiceError::Invalid("no such store path"))?;
-    let crc32 = checksum(&*store.disk, &from).map_err(ServiceError::Read)?;
+    let mut source = read::open(store, old, &from, 0, 0)?;
+    let mut sums = store.sums.begin(old.store_path(), size, true);
+    let (mut crc, mut summed) = (crc32fast::Hasher::new(), Ok(()));
+    read::each(store, &mut source, |bytes| {
+        crc.update(bytes);
+        if let (Ok(()), Some(sums)) = (&summed, &mut sums) {
+            summed = sums.update(bytes);
+        }
+    })?;
+    summed?;
+    let crc32 = crc.finalize();
     let (path, timestamp) = (old.store_path(), store.now());
     let ext = store.ext_field(&proto::ids::Extension::NONE);
     let parts = NameParts { path, dir: old.dir(), timestamp, size, crc32, appender: false, ext };
@@ -141,10 +140,7 @@ fn rename(store: &Store, old: &FileName) -> Result<(Commit, FileName), ServiceEr
     let mut commit = Commit::new(Change::Rename, store.durability);
     while let Some(step) = commit.step() {
         let outcome = match step {
-            Step::Name => {
-                let renamed = store.disk.rename_new(&from, &place.file(&name));
-                renamed.map_err(WriteError::disk("rename the file"))
-            }
+            Step::Name => rename_with_sums(store, (&from, &place.file(&name)), &name, sums.take()),
             Step::SyncDir => {
                 let synced = store.disk.sync_dir(&place.dir(name.dir()));
                 synced.map_err(WriteError::sync("the directory"))
@@ -157,7 +153,25 @@ fn rename(store: &Store, old: &FileName) -> Result<(Commit, FileName), ServiceEr
         }
         commit.done();
     }
+    if let Err(error) = store.sums.remove(old, false) {
+        log::warn!("remove the sums of {old}, which has another name now: {error}");
+    }
     Ok((commit, name))
+}
+
+/// Names the file, with its new sums in place before that: the old ones fit the old name only.
+fn rename_with_sums(
+    store: &Store,
+    (from, to): (&Path, &Path),
+    name: &FileName,
+    sums: Option<Builder>,
+) -> Result<(), WriteError> {
+    if let Some(sums) = sums
+        && store.disk.stat(to).is_err()
+    {
+        sums.publish(&store.sums, name, store.durability == Durability::Full)?;
+    }
+    store.disk.rename_new(from, to).map_err(WriteError::disk("rename the file"))
 }
 
 async fn whole_head(
@@ -200,7 +214,6 @@ async fn edit(
     content: &mut Content<'_>,
     wanted: Wanted,
 ) -> Result<Changed, ServiceError> {
-    let path = wanted.name.store_path();
     let (shared, early) = (Arc::clone(store), wanted.clone());
     // Refused before the content is read; looked at again once nobody else changes the file.
     store.gate.run(move || place_of(&shared, &early).map(|_| ())).await?;
@@ -211,14 +224,27 @@ async fn edit(
     let _alone = store.lock_name(&wanted.name).await;
     let shared = Arc::clone(store);
     let name = wanted.name.clone();
-    let prepared = store.gate.run(move || prepare(&shared, staged, &wanted)).await;
-    let Prepared { commit, note, at } = prepared?;
+    let prepared = store.gate.run(move || prepare(&shared, staged, &wanted)).await?;
+    let numbers = format!("{} {}", prepared.note.edit.offset, prepared.note.edit.len);
+    finish(store, &name, prepared, numbers).await
+}
+
+/// The steps from the log on: records the edit, forgets its note, answers.
+async fn finish(
+    store: &Arc<Store>,
+    name: &FileName,
+    prepared: Prepared,
+    numbers: String,
+) -> Result<Changed, ServiceError> {
+    let Prepared { commit, note, at } = prepared;
+    let path = name.store_path();
     let act = match note.edit.kind {
         EditKind::Append => Act::Append,
         EditKind::Modify => Act::Modify,
+        EditKind::Truncate => Act::Truncate,
     };
-    let mut line = own(at, act, &name);
-    line.extra = Some(format!("{} {}", note.edit.offset, note.edit.len));
+    let mut line = own(at, act, name);
+    line.extra = Some(numbers);
     let (mut commit, next) = log_step(store, path, commit, &[line], |_| ()).await?;
     debug_assert_eq!(next, Next::Do(Step::Forget));
     let (shared, full) = (Arc::clone(store), store.durability == Durability::Full);
@@ -236,14 +262,14 @@ async fn edit(
     }
 }
 
-/// The file, and where the edit begins. Blocks.
-fn place_of(store: &Store, wanted: &Wanted) -> Result<(Box<dyn DiskFile>, u64), ServiceError> {
+/// The file, where the edit begins, and the size of the file. Blocks.
+fn place_of(store: &Store, wanted: &Wanted) -> Result<(Box<dyn DiskFile>, u64, u64), ServiceError> {
     let (file, size) = open_appender(store, &wanted.name)?;
     let offset = wanted.offset.unwrap_or(size);
-    if size < offset {
+    if size < offset && wanted.kind != EditKind::Truncate {
         return Err(ServiceError::Invalid("the file ends before the offset"));
     }
-    Ok((file, offset))
+    Ok((file, offset, size))
 }
 
 /// Streams the content into a temporary file, behind room for the head of the note.
@@ -252,15 +278,8 @@ async fn receive(
     content: &mut Content<'_>,
     wanted: &Wanted,
 ) -> Result<Staged, ServiceError> {
-    let place = store.places.get(wanted.name.store_path());
-    let temporary = place.ok_or(ServiceError::Invalid("no such store path"))?.temporary();
-    let (disk, expected) = (Arc::clone(&store.disk), content.left());
-    let synced = store.durability == Durability::Full;
-    let create = move || {
-        let mut staged = Staged::create(disk, temporary, expected, synced)?;
-        staged.write(&[0; HEAD_LEN]).map(|()| staged)
-    };
-    let mut staged = store.gate.run(create).await?;
+    let (shared, name, expected) = (Arc::clone(store), wanted.name.clone(), content.left());
+    let mut staged = store.gate.run(move || stage(&shared, &name, expected)).await?;
     while content.left() != 0 {
         let chunk = match content.chunk().await {
             Ok(chunk) => chunk,
@@ -275,6 +294,16 @@ async fn receive(
     Ok(staged)
 }
 
+/// Begins a note for `expected` bytes. Blocks.
+fn stage(store: &Store, name: &FileName, expected: u64) -> Result<Staged, ServiceError> {
+    let place = store.places.get(name.store_path());
+    let temporary = place.ok_or(ServiceError::Invalid("no such store path"))?.temporary();
+    let synced = store.durability == Durability::Full;
+    let mut staged = Staged::create(Arc::clone(&store.disk), temporary, expected, synced)?;
+    staged.write_uncounted(&[0; HEAD_LEN])?;
+    Ok(staged)
+}
+
 /// An edit that was applied and is not recorded yet.
 struct Prepared {
     commit: Commit,
@@ -286,14 +315,19 @@ struct Prepared {
 fn prepare(store: &Store, mut staged: Staged, wanted: &Wanted) -> Result<Prepared, ServiceError> {
     let path = wanted.name.store_path();
     let place = store.places.get(path).ok_or(ServiceError::Invalid("no such store path"))?;
-    let (target, offset) = place_of(store, wanted)?;
+    let (target, offset, old_len) = place_of(store, wanted)?;
     let len = staged.stat()?.len.saturating_sub(HEAD_LEN as u64);
-    let kind = if wanted.offset.is_none() { EditKind::Append } else { EditKind::Modify };
-    let edit = Edit { kind, name: wanted.name.as_str().to_owned(), offset, len };
-    match target.reserve(offset.saturating_add(len)) {
-        Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
-        // A full disk is found here, where nothing has happened yet.
-        other => other.map_err(WriteError::disk("reserve space"))?,
+    let changing = Changing::new(wanted.kind, offset, len, old_len);
+    let kept = kept(store, &wanted.name, &*target, &changing)?;
+    let proof = kept.map(|k| Proof { crc32: staged.crc32(), old_len, kept: [k.head, k.tail] });
+    let name = wanted.name.as_str().to_owned();
+    let edit = Edit { kind: wanted.kind, name, offset, len, proof };
+    if wanted.kind != EditKind::Truncate {
+        match target.reserve(offset.saturating_add(len)) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
+            // A full disk is found here, where nothing has happened yet.
+            other => other.map_err(WriteError::disk("reserve space"))?,
+        }
     }
     let note_path = place.note();
     let mut commit = Commit::new(Change::Edit, store.durability);
@@ -308,7 +342,10 @@ fn prepare(store: &Store, mut staged: Staged, wanted: &Wanted) -> Result<Prepare
                 let synced = store.disk.sync_dir(&place.temporary_dir());
                 synced.map_err(WriteError::sync("the directory of notes"))
             }
-            Step::Apply => apply(store, &note_path, &*target, full).map(|new| note = Some(new)),
+            Step::Apply => apply(store, &note_path, &*target, full).and_then(|new| {
+                note = Some(new);
+                summed(store, &wanted.name, &*target, &changing, kept)
+            }),
             Step::Log | Step::Forget => break,
         };
         if let Err(error) = outcome {
@@ -323,6 +360,45 @@ fn prepare(store: &Store, mut staged: Staged, wanted: &Wanted) -> Result<Prepare
     }
     let note = note.ok_or(ServiceError::Invalid("the edit has no note"))?;
     Ok(Prepared { commit, note, at: mtime(&*target)? })
+}
+
+/// Compares what the edit leaves of the blocks at its ends, before anything happens. Blocks.
+fn kept(
+    store: &Store,
+    name: &FileName,
+    target: &dyn DiskFile,
+    changing: &Changing,
+) -> Result<Option<Kept>, ServiceError> {
+    let compare = || store.sums.before_edit(name, target, changing.old_len, changing.span);
+    let outcome = match compare() {
+        Err(ReadError::Doubt { .. }) => {
+            // The sums may be what is damaged: then they are made anew, and it is tried again.
+            let (_, file) = store.file(name).ok_or(ServiceError::Invalid("no such store path"))?;
+            let mut source = read::open(store, name, &file, 0, 0)?;
+            read::settle(store, &mut source).and_then(|()| compare())
+        }
+        other => other,
+    };
+    outcome.map_err(|error| ServiceError::of_read(name, error))
+}
+
+/// Sums the touched blocks anew. Blocks.
+fn summed(
+    store: &Store,
+    name: &FileName,
+    target: &dyn DiskFile,
+    changing: &Changing,
+    kept: Option<Kept>,
+) -> Result<(), WriteError> {
+    let Some(kept) = kept else { return Ok(()) };
+    let full = store.durability == Durability::Full;
+    let change = (changing.span, kept, changing.new_len);
+    let whole = store.sums.after_edit(name, target, change, full, false);
+    // It changed between two reads: the file's sums say so now, and readers will.
+    if !whole.map_err(WriteError::sync("the sums of the edited file"))? {
+        log::error!("{name} was damaged while it was edited");
+    }
+    Ok(())
 }
 
 fn apply(

@@ -11,7 +11,7 @@ use super::{
     error::ServiceError,
 };
 use crate::{
-    commit::{Change, Commit, Step},
+    commit::{Change, Commit, Durability, Step},
     disk::{port::Kind, write::WriteError},
     store::{Store, own},
 };
@@ -97,6 +97,13 @@ fn remove(
             _ => break,
         }
         commit.done();
+    }
+    let sync = store.durability == Durability::Full;
+    for gone in [Some(name), metadata.as_ref()].into_iter().flatten() {
+        if let Err(error) = store.sums.remove(gone, sync) {
+            // They harm nobody; a scrub removes them.
+            log::warn!("remove the sums of {gone}, which is deleted: {error}");
+        }
     }
     Ok(metadata)
 }

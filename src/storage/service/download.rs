@@ -1,8 +1,9 @@
 //! Download, 14 (storage.md 3.8): a range of a file.
 //!
-//! A small range is read in the job that opens the file and sent with the header in one write.
-//! A large one goes from file to socket inside the kernel where there is a real socket, else
-//! through one bounded buffer.
+//! What the setting `verify_reads` wants compared goes through memory: the first piece is read
+//! in the job that opens the file and sent with the header in one write, and each further one
+//! is read while another is sent. A large range that need not be compared goes from file to
+//! socket inside the kernel.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -10,14 +11,21 @@ use net::conn::{Conn, ConnError, Limits};
 use proto::{fileid::FileName, header::Header, storage::download::Download};
 use tokio::{io::Interest, net::TcpStream};
 
-use super::{Answer, error::ServiceError};
+use super::{
+    Answer,
+    error::ServiceError,
+    read::{self, settled},
+};
 use crate::{
-    disk::read::{Range, RangeError, open_range},
+    disk::read::Range,
     store::Store,
+    sums::{Source, Verified},
 };
 
 /// A range up to this size is read at once.
 const SMALL_BYTES_MAX: usize = 64 * 1024;
+/// Most bytes of one piece through memory; two are held.
+const PIECE_BYTES: usize = 256 * 1024;
 /// Most bytes of one `sendfile`: bounds how long the runtime's thread may wait for the disk.
 const SEND_BYTES: usize = 256 * 1024;
 /// How far ahead the kernel is told to read.
@@ -35,52 +43,96 @@ pub(super) async fn run(
     let name = FileName::parse(request.name, store.places.count())?;
     let (offset, bytes) = (request.offset, request.bytes);
     let (_, file) = store.file(&name).ok_or(ServiceError::Invalid("no such store path"))?;
-    let disk = Arc::clone(&store.disk);
+    let (shared, job_name) = (Arc::clone(store), name.clone());
     let job = move || {
-        let range = open_range(&*disk, &file, offset, bytes)?;
-        if range.len <= SMALL_BYTES_MAX as u64 {
-            let bytes = range.read(0, SMALL_BYTES_MAX).map_err(RangeError::Open)?;
-            return Ok((range, Some(bytes)));
+        let mut source = read::open(&shared, &job_name, &file, offset, bytes)?;
+        let unread = source.unread().filter(|range| (SMALL_BYTES_MAX as u64) < range.len);
+        if let Some(range) = unread {
+            range.file.will_read(range.offset, AHEAD_BYTES.min(range.len));
+            return Ok::<_, ServiceError>((source, None));
         }
-        range.file.will_read(range.offset, AHEAD_BYTES.min(range.len));
-        Ok((range, None))
+        let first = source.read(&shared.sums, 0, PIECE_BYTES);
+        Ok((source, Some(first)))
     };
-    let (range, small) = store.gate.run(job).await.map_err(|error| match error {
-        RangeError::NotRegular => ServiceError::NotRegular,
-        RangeError::BeyondEnd => ServiceError::Invalid("the file ends before the range begins"),
-        RangeError::Open(error) if error.kind() == io::ErrorKind::NotFound => {
-            ServiceError::NotFound("file")
-        }
-        RangeError::Open(error) => ServiceError::Read(error),
-    })?;
-    let len = range.len;
-    let outcome = match small {
-        // A file that became shorter meanwhile must not give a shorter answer than announced.
-        Some(bytes) if bytes.len() as u64 != len => {
-            Err(ServiceError::Read(io::ErrorKind::UnexpectedEof.into()))
-        }
-        Some(bytes) => conn.answer(&bytes).await.map_err(ServiceError::from),
-        None => stream(store, conn, range).await,
+    let (source, first) = store.gate.run(job).await?;
+    let len = source.len();
+    let outcome = match first {
+        Some(first) => match settled(store, source, &name, first, 0, PIECE_BYTES).await {
+            Ok((source, first)) => copy(store, conn, source, &name, first).await,
+            Err(error) => Err(error),
+        },
+        None => stream(store, conn, source).await,
     };
     store.counters.count(|s| &mut s.download, outcome.is_ok());
     store.counters.add(|s| &mut s.download_bytes, len, outcome.is_ok());
     outcome.map(|()| Answer::Sent)
 }
 
-/// Sends the header and then the range. After the header an error can only end the connection.
-async fn stream(store: &Arc<Store>, conn: &mut Conn, range: Range) -> Result<(), ServiceError> {
-    conn.send_message(Header::answer(range.len), &[]).await?;
-    let range = Arc::new(range);
+/// Sends header and range through memory, each piece compared, the next one being read while
+/// one is sent. After the header an error can only end the connection, before the announced
+/// length.
+async fn copy(
+    store: &Arc<Store>,
+    conn: &mut Conn,
+    source: Source,
+    name: &FileName,
+    first: Verified,
+) -> Result<(), ServiceError> {
+    let len = source.len();
+    let mut at = first.bytes().len() as u64;
+    if len <= at {
+        return Ok(conn.send_message(Header::answer(len), first.bytes()).await?);
+    }
+    let head = async |conn: &mut Conn| {
+        conn.send_message(Header::answer(len), first.bytes()).await.map_err(ServiceError::from)
+    };
+    let next = read::piece(store, source, name, at, PIECE_BYTES);
+    let (sent, read) = tokio::join!(head(conn), next);
+    let (mut source, mut piece) = cut_off(read)?;
+    sent?;
+    loop {
+        at = at.saturating_add(piece.bytes().len() as u64);
+        if len <= at {
+            return Ok(conn.send(piece.bytes()).await?);
+        }
+        let next = read::piece(store, source, name, at, PIECE_BYTES);
+        let (sent, read) = tokio::join!(conn.send(piece.bytes()), next);
+        sent?;
+        (source, piece) = cut_off(read)?;
+    }
+}
+
+/// The header is out, so nobody can be told: the log is, and the connection ends.
+fn cut_off<T>(outcome: Result<T, ServiceError>) -> Result<T, ServiceError> {
+    outcome.map_err(|error| {
+        log::error!("a download ends early: {}", super::chain(&error));
+        ServiceError::Conn(ConnError::Io(io::ErrorKind::InvalidData.into()))
+    })
+}
+
+/// Sends the header and then the range, from file to socket inside the kernel where it can.
+async fn stream(store: &Arc<Store>, conn: &mut Conn, source: Source) -> Result<(), ServiceError> {
+    let name = source.name().clone();
+    let len = source.len();
+    conn.send_message(Header::answer(len), &[]).await?;
     let mut pace = Pace::default();
     let mut at = 0u64;
-    while at < range.len {
-        let sent = match (conn.stream().tcp(), range.file.raw().is_some()) {
-            (Some(tcp), true) => send_file(store, tcp, &range, at, &mut pace).await,
-            _ => copy(store, conn, &range, at).await,
-        };
-        at = at.saturating_add(sent.inspect_err(|error| {
-            log::debug!("download by {} ends early: {error}", conn.peer());
-        })?);
+    if let (Some(tcp), Some(range)) = (conn.stream().tcp(), source.unread())
+        && range.file.raw().is_some()
+    {
+        while at < len {
+            let sent = send_file(store, tcp, range, at, &mut pace).await;
+            at = at.saturating_add(sent.inspect_err(|error| {
+                log::debug!("download by {} ends early: {error}", conn.peer());
+            })?);
+        }
+    }
+    let mut source = source;
+    while at < len {
+        let piece;
+        (source, piece) = cut_off(read::piece(store, source, &name, at, PIECE_BYTES).await)?;
+        conn.send(piece.bytes()).await?;
+        at = at.saturating_add(piece.bytes().len() as u64);
     }
     Ok(())
 }
@@ -112,22 +164,6 @@ async fn send_file(
     };
     pace.moved(count, store.clock.moment().since(from), window)?;
     Ok(count)
-}
-
-/// One piece through memory.
-async fn copy(
-    store: &Store,
-    conn: &mut Conn,
-    range: &Arc<Range>,
-    at: u64,
-) -> Result<u64, ConnError> {
-    let shared = Arc::clone(range);
-    let piece = store.gate.run(move || shared.read(at, SEND_BYTES)).await?;
-    if piece.is_empty() {
-        return Err(ConnError::Io(io::ErrorKind::UnexpectedEof.into()));
-    }
-    conn.send(&piece).await?;
-    Ok(piece.len() as u64)
 }
 
 /// How much a reader takes: one that never is silent and never gets anywhere is cut off.

@@ -3,9 +3,13 @@
 use std::io;
 
 use net::conn::ConnError;
-use proto::{fileid::BadName, status::Status, wire::DecodeError};
+use proto::{
+    fileid::{BadName, FileName},
+    status::Status,
+    wire::DecodeError,
+};
 
-use crate::{binlog::writer::LogError, disk::write::WriteError};
+use crate::{binlog::writer::LogError, disk::write::WriteError, sums::ReadError};
 
 /// A request that does not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +35,9 @@ pub(crate) enum ServiceError {
     Write(#[from] WriteError),
     #[error("read")]
     Read(#[source] io::Error),
+    /// The content is not what was stored; it is not given to anybody.
+    #[error("{name} is damaged at byte {offset}")]
+    Damaged { name: String, offset: u64 },
     #[error("record")]
     Log(#[from] LogError),
     /// The peer is gone or too slow: there is nobody to answer.
@@ -39,6 +46,16 @@ pub(crate) enum ServiceError {
 }
 
 impl ServiceError {
+    /// What a read of the file called `name` ended with.
+    pub(crate) fn of_read(name: &FileName, error: ReadError) -> Self {
+        match error {
+            ReadError::Io(error) => Self::Read(error),
+            ReadError::Doubt { offset } | ReadError::Damaged { offset } => {
+                Self::Damaged { name: name.as_str().to_owned(), offset }
+            }
+        }
+    }
+
     /// The status byte of the answer; `None` when the connection is past answering.
     pub(crate) fn status(&self) -> Option<Status> {
         let os = |error: &io::Error| match (error.kind(), error.raw_os_error()) {
@@ -58,6 +75,7 @@ impl ServiceError {
             Self::ReadOnly => Status::EROFS,
             Self::Write(error) => os(error.io()),
             Self::Read(error) => os(error),
+            Self::Damaged { .. } => Status::EIO,
             Self::Log(LogError::Refused(error)) => os(error),
             Self::Log(LogError::Lost) => Status::EIO,
             Self::Log(LogError::Record(_)) => Status::EINVAL,
@@ -68,7 +86,9 @@ impl ServiceError {
     /// Whether somebody has to look: the disk or the log did not do what they should.
     pub(crate) fn is_ours(&self) -> bool {
         match self {
-            Self::Write(_) | Self::Log(LogError::Refused(_) | LogError::Lost) => true,
+            Self::Write(_)
+            | Self::Damaged { .. }
+            | Self::Log(LogError::Refused(_) | LogError::Lost) => true,
             Self::Read(error) => error.kind() != io::ErrorKind::NotFound,
             _ => false,
         }

@@ -1,6 +1,6 @@
 //! Query file info, 22 (storage.md 3.11).
 
-use std::{io, net::IpAddr, sync::Arc};
+use std::{io, net::IpAddr, path::Path, sync::Arc};
 
 use proto::{
     fileid::{FileName, Kind, Source},
@@ -11,8 +11,11 @@ use proto::{
     },
 };
 
-use super::error::ServiceError;
-use crate::{disk::read::checksum, store::Store};
+use super::{error::ServiceError, read};
+use crate::{store::Store, sums::ReadError};
+
+/// One read while a checksum is computed.
+const READ_BYTES: usize = 256 * 1024;
 
 /// Shortest name that can be asked about.
 const NAME_MIN: usize = 37;
@@ -30,19 +33,28 @@ pub(super) async fn run(
     let name = FileName::parse(request.name, store.places.count())?;
     let flags = InfoFlags(flags.0);
     let shared = Arc::clone(store);
-    let info = store.gate.run(move || examine(&shared, &name, flags, peer)).await?;
+    let job_name = name.clone();
+    let info = match store.gate.run(move || examine(&shared, &job_name, flags, peer)).await? {
+        Some(info) => info,
+        None => {
+            let _alone = store.lock_name(&name).await;
+            let shared = Arc::clone(store);
+            store.gate.run(move || examine_alone(&shared, &name, flags, peer)).await?
+        }
+    };
     let mut body = Vec::new();
     info.encode(store.facts.parameters.address_len, &mut body);
     Ok(body)
 }
 
-/// Collects the facts. Blocks.
+/// Collects the facts; `None` when the content differs from its sums, which may be a change
+/// that is under way. Blocks.
 fn examine(
     store: &Store,
     name: &FileName,
     flags: InfoFlags,
     peer: IpAddr,
-) -> Result<FileInfo, ServiceError> {
+) -> Result<Option<FileInfo>, ServiceError> {
     let (_, file) = store.file(name).ok_or(ServiceError::Invalid("no such store path"))?;
     let not_there = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => ServiceError::NotFound("file"),
@@ -58,7 +70,10 @@ fn examine(
     let crc32 = match name.kind() {
         Some(Kind::Normal) => record.crc32,
         _ if flags.no_crc() => 0,
-        _ => checksum(&*store.disk, &file).map_err(ServiceError::Read)?,
+        _ => match checksum(store, name, &file)? {
+            Some(crc32) => crc32,
+            None => return Ok(None),
+        },
     };
     let source = match record.source.source() {
         Source::Address(ip) => ip.to_string(),
@@ -67,5 +82,39 @@ fn examine(
             known.map(|(_, ips)| ips.for_peer(peer).to_string()).unwrap_or_default()
         }
     };
-    Ok(FileInfo { size: stat.len, mtime, crc32, source })
+    Ok(Some(FileInfo { size: stat.len, mtime, crc32, source }))
+}
+
+/// The same with the name locked: what differs now is damaged. Blocks.
+fn examine_alone(
+    store: &Store,
+    name: &FileName,
+    flags: InfoFlags,
+    peer: IpAddr,
+) -> Result<FileInfo, ServiceError> {
+    let (_, file) = store.file(name).ok_or(ServiceError::Invalid("no such store path"))?;
+    let mut source = read::open(store, name, &file, 0, 0)?;
+    let settled = read::settle(store, &mut source);
+    settled.map_err(|error| ServiceError::of_read(name, error))?;
+    examine(store, name, flags, peer)?
+        .ok_or_else(|| ServiceError::of_read(name, ReadError::Damaged { offset: 0 }))
+}
+
+/// CRC-32 of the content as it is now, compared with its sums; `None` when it has to be done
+/// with the name locked. Blocks.
+fn checksum(store: &Store, name: &FileName, file: &Path) -> Result<Option<u32>, ServiceError> {
+    let mut source = read::open(store, name, file, 0, 0)?;
+    let mut crc = crc32fast::Hasher::new();
+    let mut at = 0u64;
+    while at < source.len() {
+        match source.read(&store.sums, at, READ_BYTES) {
+            Ok(verified) => {
+                crc.update(verified.bytes());
+                at = at.saturating_add(verified.bytes().len() as u64);
+            }
+            Err(ReadError::Doubt { .. }) => return Ok(None),
+            Err(error) => return Err(ServiceError::of_read(name, error)),
+        }
+    }
+    Ok(Some(crc.finalize()))
 }

@@ -19,15 +19,17 @@ use super::{
     BODY_BYTES_MAX,
     change::{Changed, fault_of, give_up, record},
     error::ServiceError,
+    read,
 };
 use crate::{
     commit::{Change, Commit, Durability, Step, nothing_to_do},
     disk::{
         layout::Place,
         port::Kind,
-        write::{Staged, WriteError, read_whole},
+        write::{Staged, WriteError},
     },
     store::{Store, own},
+    sums::Builder,
 };
 
 /// Largest metadata file that is read: what one request can set, and the same once more for
@@ -73,18 +75,28 @@ pub(super) async fn get(store: &Arc<Store>, body: &[u8]) -> Result<Vec<u8>, Serv
     }
     let name = FileName::parse(request.name, store.places.count())?;
     let metadata_name = name.metadata().ok_or(ServiceError::NotFound("metadata"))?;
-    let shared = Arc::clone(store);
+    let (shared, job_name) = (Arc::clone(store), name.clone());
     let job = move || {
-        let (place, file) = store_file(&shared, &name)?;
+        let (place, file) = store_file(&shared, &job_name)?;
         exists(&shared, &file, "file")?;
         let file = place.file(&metadata_name);
         if exists(&shared, &file, "metadata")? != Kind::File {
             return Err(ServiceError::NotRegular);
         }
-        let content = read_whole(&*shared.disk, &file, FILE_BYTES_MAX);
-        content.map_err(ServiceError::Read)?.ok_or(ServiceError::NotFound("metadata"))
+        let mut source = read::open(&shared, &metadata_name, &file, 0, 0)?;
+        if (FILE_BYTES_MAX as u64) < source.len() {
+            return Err(ServiceError::Read(io::ErrorKind::FileTooLarge.into()));
+        }
+        let first = source.read(&shared.sums, 0, FILE_BYTES_MAX);
+        Ok((source, first))
     };
-    let outcome = store.gate.run(job).await;
+    let outcome = match store.gate.run(job).await {
+        Ok((source, first)) => {
+            let whole = read::settled(store, source, &name, first, 0, FILE_BYTES_MAX).await;
+            whole.map(|(_, verified)| verified.into_bytes())
+        }
+        Err(error) => Err(error),
+    };
     store.counters.count(|s| &mut s.get_metadata, outcome.is_ok());
     outcome
 }
@@ -121,8 +133,8 @@ fn change(
     let (list, existed) = match mode {
         SetMode::Merge if pairs.is_empty() => return Ok(None),
         SetMode::Merge => {
-            let old = read_whole(&*store.disk, &target, FILE_BYTES_MAX);
-            match old.map_err(|error| (None, ServiceError::Read(error)))? {
+            let old = read::whole(store, metadata_name, target.clone(), FILE_BYTES_MAX);
+            match old.map_err(|error| (None, error))? {
                 Some(old) => (Metadata::parse_file(&old).merge(pairs), true),
                 None => (pairs, false),
             }
@@ -147,7 +159,10 @@ fn change(
         // Written, it could never be read or merged again.
         return Err((None, ServiceError::Invalid("metadata would become too long")));
     }
-    match perform(store, &mut commit, place, metadata_name, content.as_deref()) {
+    // What a crash may leave under the new sums; of damaged metadata nothing.
+    let earlier = if existed { store.sums.whole_now(metadata_name, &target) } else { None };
+    let sums = store.sums.whole(metadata_name).map(|sums| sums.replacing(earlier));
+    match perform(store, &mut commit, place, metadata_name, content.as_deref().zip(sums)) {
         Ok(()) => Ok(Some((commit, own(store.now(), act, metadata_name)))),
         Err(error) => Err((Some(commit), error.into())),
     }
@@ -159,15 +174,16 @@ fn perform(
     commit: &mut Commit,
     place: &Place,
     name: &FileName,
-    content: Option<&[u8]>,
+    content: Option<(&[u8], Builder)>,
 ) -> Result<(), WriteError> {
     let target = place.file(name);
+    let full = store.durability == Durability::Full;
+    let (content, mut sums) = content.unzip();
     let mut staged = match content {
         Some(content) => {
             let disk = Arc::clone(&store.disk);
             let len = content.len() as u64;
-            let synced = store.durability == Durability::Full;
-            Some(Staged::create(disk, place.temporary(), len, synced)?)
+            Some(Staged::create(disk, place.temporary(), len, full)?)
         }
         None => None,
     };
@@ -175,7 +191,13 @@ fn perform(
         match (step, &mut staged) {
             (Step::Write, Some(staged)) => staged.write(content.unwrap_or_default())?,
             (Step::SyncData, Some(staged)) => staged.sync()?,
-            (Step::Name, Some(staged)) => staged.replace(&target)?,
+            (Step::Name, Some(staged)) => {
+                if let Some(mut sums) = sums.take() {
+                    sums.update(content.unwrap_or_default())?;
+                    sums.publish(&store.sums, name, full)?;
+                }
+                staged.replace(&target)?;
+            }
             (Step::Name, None) => {
                 store.disk.remove(&target).map_err(WriteError::disk("remove metadata"))?;
             }
@@ -186,6 +208,14 @@ fn perform(
             _ => break,
         }
         commit.done();
+    }
+    let settled = match staged {
+        Some(_) => store.sums.forget_earlier(name),
+        None => store.sums.remove(name, full),
+    };
+    if let Err(error) = settled {
+        // What was there before stays acceptable, or a scrub removes the sums of nothing.
+        log::warn!("finish the sums of {name}: {error}");
     }
     Ok(())
 }

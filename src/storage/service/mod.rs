@@ -14,6 +14,8 @@ mod download;
 mod error;
 mod info;
 mod metadata;
+mod read; // verified reads, also when a change is under way
+
 mod upload;
 
 #[cfg(test)]

@@ -41,6 +41,7 @@ use crate::{
     start,
     state::counters::Counters,
     store::{Distribution, Facts, Parts, Store},
+    sums::{State, Sums, VerifyReads},
 };
 
 const SYNC: &str = "/base/data/sync";
@@ -72,7 +73,8 @@ impl Served {
         let place = Place::open(Arc::clone(&dyn_disk), Path::new("/base"), 1).unwrap().0;
         let mut log = Log::open(Arc::clone(&dyn_disk), Path::new(SYNC), ROTATE_BYTES).unwrap().0;
         let places = Places::new(vec![place]);
-        start::finish_edits(disk, &places, &mut log).unwrap();
+        let sums = Sums::new(Arc::clone(&dyn_disk), &places, VerifyReads::Always);
+        start::finish_edits(disk, &places, &sums, &mut log).unwrap();
         let (writer, log) = Writer::start(log, Durability::Full).unwrap();
         let ip = "10.0.0.1".parse().unwrap();
         // Names of the next life differ from those of this one.
@@ -83,6 +85,7 @@ impl Served {
             disk: dyn_disk,
             gate: Gate::new(4),
             places,
+            sums,
             log: writer,
             counters: Counters::default(),
             facts: Facts {
@@ -161,6 +164,13 @@ impl Served {
         status(self.ask(if at.is_none() { 24 } else { 34 }, &body).await.0)
     }
 
+    async fn truncate(&mut self, name: &str, size: u64) -> Result<(), u8> {
+        let mut body = (name.len() as u64).to_be_bytes().to_vec();
+        body.extend(size.to_be_bytes());
+        body.extend(name.as_bytes());
+        status(self.ask(36, &body).await.0)
+    }
+
     /// Ends everything that belongs to this store.
     async fn close(self) {
         let Self { client, store, log, task, _stopper } = self;
@@ -204,6 +214,16 @@ fn content(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i * 7 % 251) as u8).collect()
 }
 
+/// After whatever happened, every file that is there agrees with what proves it.
+fn all_agree(served: &Served, disk: &SimulatedDisk, when: &str) {
+    for file in disk.files().into_keys().filter(|path| path.starts_with("/base/data/00")) {
+        let text = file.strip_prefix("/base/data").unwrap().to_str().unwrap();
+        let name = FileName::parse(format!("M00/{text}"), 1).unwrap();
+        let state = served.store.sums.examine(&name, &file).unwrap().state;
+        assert_eq!(state, State::Good, "{when}: {name}");
+    }
+}
+
 /// What the client was told.
 struct Told {
     before: String,
@@ -230,6 +250,7 @@ async fn run(operation: Operation, plan: Plan) -> (SimulatedDisk, Told, u64) {
 /// Opens the store again and compares it with what the client was told.
 async fn check(operation: Operation, told: &Told, disk: &SimulatedDisk, when: &str) {
     let mut served = Served::open(disk);
+    all_agree(&served, disk, when);
     let mut files: BTreeMap<PathBuf, Vec<u8>> = disk.files();
     let temporaries = files.keys().filter(|path| path.starts_with("/base/data/.tmp"));
     assert_eq!(temporaries.count(), 0, "{when}: unfinished files are swept");
@@ -388,6 +409,7 @@ async fn edit_under(
     for (n, disk) in disks(&disk).into_iter().enumerate() {
         let when = format!("{at:?} {plan:?} image {n}: {outcome:?}");
         let mut served = Served::open(&disk);
+        all_agree(&served, &disk, &when);
         let found = disk.files().remove(&path(&name)).unwrap();
         let log = disk.files().remove(&Path::new(SYNC).join("binlog.000")).unwrap();
         let recorded = String::from_utf8(log).unwrap().lines().count() > 1;
@@ -420,6 +442,57 @@ async fn an_edit_happens_wholly_or_not_at_all() {
             edit_under(at, Plan::Fail(nth, EIO), kill).await;
             edit_under(at, Plan::Fail(nth, ENOSPC), kill).await;
             edit_under(at, Plan::FailFrom(nth, EIO), kill).await;
+        }
+    }
+}
+
+/// One truncation under `plan`, then the disks that may be left of it.
+async fn cut_under(
+    size: u64,
+    plan: Plan,
+    disks: impl Fn(&SimulatedDisk) -> Vec<SimulatedDisk>,
+) -> u64 {
+    let disk = SimulatedDisk::with_dirs(&["/base", "/base/data", SYNC]);
+    let mut served = Served::open(&disk);
+    let name = served.upload_as(23, APPENDER).await.unwrap();
+    disk.plan(plan);
+    let outcome = served.truncate(&name, size).await;
+    served.close().await;
+    let effects = disk.effects();
+    let mut wanted = APPENDER.to_vec();
+    wanted.resize(size as usize, 0);
+    for (n, disk) in disks(&disk).into_iter().enumerate() {
+        let when = format!("to {size} {plan:?} image {n}: {outcome:?}");
+        let served = Served::open(&disk);
+        all_agree(&served, &disk, &when);
+        let found = disk.files().remove(&path(&name)).unwrap();
+        let log = disk.files().remove(&Path::new(SYNC).join("binlog.000")).unwrap();
+        let line = format!(" T {name} {} {size}\n", APPENDER.len());
+        let recorded = String::from_utf8(log).unwrap().contains(&line);
+        let legal = match outcome {
+            Ok(()) => found == wanted && recorded,
+            Err(_) => found == APPENDER || found == wanted && recorded,
+        };
+        assert!(legal, "{when}: {} bytes, recorded {recorded}", found.len());
+        served.close().await;
+    }
+    effects
+}
+
+#[tokio::test]
+async fn a_truncation_happens_wholly_or_not_at_all() {
+    for size in [4, 0, 70_000] {
+        let kill = |disk: &SimulatedDisk| vec![disk.after_kill()];
+        let power = |disk: &SimulatedDisk| -> Vec<SimulatedDisk> {
+            (0..8).map(|n| disk.after_power_loss(&mut Chance(n))).collect()
+        };
+        let effects = cut_under(size, Plan::Nothing, kill).await;
+        assert!(8 < effects);
+        for nth in 1..=effects {
+            cut_under(size, Plan::Die(nth), kill).await;
+            cut_under(size, Plan::Die(nth), power).await;
+            cut_under(size, Plan::Fail(nth, EIO), kill).await;
+            cut_under(size, Plan::FailFrom(nth, EIO), kill).await;
         }
     }
 }

@@ -4,7 +4,7 @@
 //! one arrives; then the file gets its name. An upload that ends early for whatever reason
 //! leaves nothing behind: the temporary file is removed by its guard.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use proto::{
@@ -24,6 +24,7 @@ use crate::{
     commit::{Change, Commit, Durability, Fault, Step, Undo},
     disk::write::{Staged, WriteError},
     store::{NameParts, Store, own},
+    sums::Builder,
 };
 
 /// Content up to this size is collected first and written in one job.
@@ -122,7 +123,13 @@ async fn store_content(
     naming: Naming,
 ) -> Result<Changed, ServiceError> {
     let mut commit = Commit::new(Change::Create, store.durability);
-    let (staged, last) = match receive(store, content, path).await {
+    // A slave's name is known, and nobody may make the same one at the same time.
+    let given = match &naming {
+        Naming::Given(name) => Some(name.clone()),
+        Naming::Own(_) => None,
+    };
+    let normal = matches!(&naming, Naming::Own(parts) if !parts.appender);
+    let (receiving, last) = match receive(store, content, path, normal).await {
         Ok(received) => received,
         Err(error) => {
             let fault = match &error {
@@ -134,9 +141,13 @@ async fn store_content(
             return Err(error);
         }
     };
+    let _alone = match &given {
+        Some(name) => Some(store.lock_name(name).await),
+        None => None,
+    };
     let shared = Arc::clone(store);
     let job = move || {
-        let outcome = finish(&shared, &mut commit, staged, &last, naming);
+        let outcome = finish(&shared, &mut commit, receiving, &last, naming);
         (commit, outcome)
     };
     let (commit, outcome) = store.gate.run(job).await;
@@ -145,18 +156,31 @@ async fn store_content(
         Err(failed) => {
             let undo = give_up(store, path, commit, fault_of_service(&failed.error));
             let shared = Arc::clone(store);
-            let file = failed.placed;
-            store.gate.run(move || take_back(&shared, file, undo)).await;
+            let name = failed.placed;
+            store.gate.run(move || take_back(&shared, name.as_ref(), undo)).await;
             return Err(failed.error);
         }
     };
-    let Placed { name, file, record: line } = placed;
-    let shared = Arc::clone(store);
-    let undo = move |undo| take_back(&shared, Some(file), undo);
+    let Placed { name, record: line } = placed;
+    let (shared, undone) = (Arc::clone(store), name.clone());
+    let undo = move |undo| take_back(&shared, Some(&undone), undo);
     let durable = record(store, path, commit, &[line], undo).await?;
     let mut body = Vec::new();
     Stored { group: store.facts.group, name: name.as_str().to_owned() }.encode(&mut body);
     Ok(Changed::new(durable, body))
+}
+
+/// A file being received, with its sums.
+struct Receiving {
+    staged: Staged,
+    sums: Option<Builder>,
+}
+
+impl Receiving {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        self.staged.write(bytes)?;
+        self.sums.as_mut().map_or(Ok(()), |sums| sums.update(bytes))
+    }
 }
 
 /// Streams the content into a temporary file. The last piece is not written yet: it shares the
@@ -165,54 +189,57 @@ async fn receive(
     store: &Arc<Store>,
     content: &mut Content<'_>,
     path: StorePath,
-) -> Result<(Staged, Bytes), ServiceError> {
+    normal: bool,
+) -> Result<(Receiving, Bytes), ServiceError> {
     let size = content.left();
     let place = store.places.get(path).ok_or(ServiceError::Invalid("no such store path"))?;
     let temporary = place.temporary();
     let disk = Arc::clone(&store.disk);
     let synced = store.durability == Durability::Full;
-    let create = move || Staged::create(disk, temporary, size, synced);
+    let sums = store.sums.begin(path, size, normal);
+    let create = move || {
+        Staged::create(disk, temporary, size, synced).map(|staged| Receiving { staged, sums })
+    };
     if size <= SMALL_BYTES_MAX {
         let whole = content.part(usize::try_from(size).unwrap_or(0)).await?;
         return Ok((store.gate.run(create).await?, whole));
     }
     let mut chunk = content.chunk().await?;
-    let mut staged = store.gate.run(create).await?;
+    let mut receiving = store.gate.run(create).await?;
     while content.left() != 0 {
-        let write = store.gate.run(move || staged.write(&chunk).map(|()| staged));
+        let write = store.gate.run(move || receiving.write(&chunk).map(|()| receiving));
         // The next piece arrives while this one is written.
         let (written, next) = tokio::join!(write, content.chunk());
-        staged = written?;
+        receiving = written?;
         chunk = match next {
             Ok(next) => next,
             Err(error) => {
                 // To remove what has arrived of a large file takes the disk its time.
-                store.gate.run(move || drop(staged)).await;
+                store.gate.run(move || drop(receiving)).await;
                 return Err(error);
             }
         };
     }
-    Ok((staged, chunk))
+    Ok((receiving, chunk))
 }
 
 /// A file that has its name.
 struct Placed {
     name: FileName,
-    file: PathBuf,
     record: Record,
 }
 
-/// A file that did not get that far, and where it is if it is visible.
+/// A file that did not get that far, and its name if it is visible.
 struct Failed {
     error: ServiceError,
-    placed: Option<PathBuf>,
+    placed: Option<FileName>,
 }
 
 /// Performs the steps of `commit` up to the log. Blocks.
 fn finish(
     store: &Store,
     commit: &mut Commit,
-    mut staged: Staged,
+    mut receiving: Receiving,
     last: &[u8],
     naming: Naming,
 ) -> Result<Placed, Failed> {
@@ -220,15 +247,16 @@ fn finish(
     let mut placed: Option<Placed> = None;
     loop {
         let outcome = match commit.step() {
-            Some(Step::Write) => staged.write(last).map_err(ServiceError::from),
-            Some(Step::SyncData) => staged.sync().map_err(ServiceError::from),
+            Some(Step::Write) => receiving.write(last).map_err(ServiceError::from),
+            Some(Step::SyncData) => receiving.staged.sync().map_err(ServiceError::from),
             Some(Step::Name) => match naming.take() {
-                Some(naming) => place(store, &mut staged, naming).map(|new| placed = Some(new)),
+                Some(naming) => place(store, &mut receiving, naming).map(|new| placed = Some(new)),
                 None => Ok(()),
             },
             Some(Step::SyncDir) => {
-                let dir = placed.as_ref().and_then(|placed| placed.file.parent());
-                let synced = dir.map_or(Ok(()), |dir| store.disk.sync_dir(dir));
+                let name = placed.as_ref().map(|placed| &placed.name);
+                let dir = name.and_then(|name| Some(store.file(name)?.0.dir(name.dir())));
+                let synced = dir.map_or(Ok(()), |dir| store.disk.sync_dir(&dir));
                 synced.map_err(|e| WriteError::sync("the directory")(e).into())
             }
             _ => {
@@ -237,34 +265,44 @@ fn finish(
             }
         };
         if let Err(error) = outcome {
-            return Err(Failed { error, placed: placed.map(|placed| placed.file) });
+            return Err(Failed { error, placed: placed.map(|placed| placed.name) });
         }
         commit.done();
     }
 }
 
 /// Gives the file its name; the disk has the last word on whether the name is free.
-fn place(store: &Store, staged: &mut Staged, naming: Naming) -> Result<Placed, ServiceError> {
-    let stat = staged.stat()?;
+fn place(store: &Store, receiving: &mut Receiving, naming: Naming) -> Result<Placed, ServiceError> {
+    let stat = receiving.staged.stat()?;
     let mtime = u32::try_from(stat.mtime).unwrap_or(0);
     for _ in 0..PLACE_ATTEMPTS {
         let name = match &naming {
             Naming::Given(name) => name.clone(),
             Naming::Own(parts) => {
-                let crc32 = staged.crc32();
+                let crc32 = receiving.staged.crc32();
                 let parts = NameParts { timestamp: mtime, crc32, size: stat.len, ..*parts };
                 store.new_name(&parts).ok_or(ServiceError::Exists)?
             }
         };
         let (place, file) = store.file(&name).ok_or(ServiceError::Invalid("no such store path"))?;
         place.ensure_dir(name.dir()).map_err(WriteError::disk("make a directory"))?;
-        let taken = |error: &WriteError| error.io().kind() == std::io::ErrorKind::AlreadyExists;
-        match staged.place(&file) {
-            Ok(()) => {
-                let record = own(mtime, Act::Create, &name);
-                return Ok(Placed { name, file, record });
+        if receiving.sums.is_some() && store.disk.stat(&file).is_ok() {
+            // Whose sums these would replace.
+            match naming {
+                Naming::Own(_) => continue,
+                Naming::Given(_) => return Err(ServiceError::Exists),
             }
-            Err(error) if !taken(&error) => return Err(error.into()),
+        }
+        if let Some(sums) = receiving.sums.take() {
+            sums.publish(&store.sums, &name, store.durability == Durability::Full)?;
+        }
+        let taken = |error: &WriteError| error.io().kind() == std::io::ErrorKind::AlreadyExists;
+        match receiving.staged.place(&file) {
+            Ok(()) => return Ok(Placed { record: own(mtime, Act::Create, &name), name }),
+            Err(error) if !taken(&error) => {
+                forget_sums(store, &name);
+                return Err(error.into());
+            }
             // The clock was set back: draw again.
             Err(_) if matches!(naming, Naming::Own(_)) => {}
             Err(_) => return Err(ServiceError::Exists),
@@ -281,11 +319,21 @@ fn fault_of_service(error: &ServiceError) -> Fault {
 }
 
 /// Removes a name that was made but may not be answered. Blocks.
-fn take_back(store: &Store, file: Option<PathBuf>, undo: Undo) {
-    if undo == Undo::RemoveName
-        && let Some(file) = file
-        && let Err(error) = store.disk.remove(&file)
-    {
-        log::error!("remove {} after a failed upload: {error}", file.display());
+fn take_back(store: &Store, name: Option<&FileName>, undo: Undo) {
+    let file = name.and_then(|name| store.file(name)).map(|(_, file)| file);
+    if let (Undo::RemoveName, Some(name), Some(file)) = (undo, name, file) {
+        match store.disk.remove(&file) {
+            Ok(()) => forget_sums(store, name),
+            Err(error) => {
+                log::error!("remove {} after a failed upload: {error}", file.display());
+            }
+        }
+    }
+}
+
+fn forget_sums(store: &Store, name: &FileName) {
+    if let Err(error) = store.sums.remove(name, false) {
+        // They harm nobody: a file of this name would bring its own.
+        log::warn!("remove the sums of {name} after a failed upload: {error}");
     }
 }

@@ -1,0 +1,275 @@
+//! A whole file against everything that can prove it: its name, the entries of its sums, the
+//! root in their head, what it held before a replacement.
+//!
+//! One of them suffices, so damage of the sums never makes a good file look damaged, and none
+//! of them agrees with damaged content.
+
+use std::{io, path::Path, sync::atomic::Ordering};
+
+use proto::{
+    fileid::FileName,
+    sums::{BadHeader, Blocks, Header, Seed, Whole, content_sum},
+};
+
+use super::{
+    Damage, ReadError, Source, Sums, crc_in_name,
+    read::Guard,
+    table::{BATCH, Table, read_full},
+};
+use crate::disk::{
+    port::{DiskFile, Kind, Open},
+    write::WriteError,
+};
+
+/// What is known about a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Good,
+    /// Nothing to compare with: the reference stored it, or its sums are lost.
+    Unsummed,
+    /// The first byte of the first block that does not agree.
+    Damaged {
+        offset: u64,
+    },
+}
+
+/// The state of the sums beside a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SumsState {
+    /// Such a file has none.
+    None,
+    Good,
+    Missing,
+    /// Damaged, or left behind by a change that a crash cut short.
+    Damaged,
+}
+
+/// What an examination found.
+#[derive(Debug)]
+pub struct Exam {
+    pub state: State,
+    pub sums: SumsState,
+    pub len: u64,
+    pub crc32: u32,
+    /// Length and root of what was read.
+    pub whole: Whole,
+    entries: Option<Vec<u64>>,
+    blocks: Blocks,
+}
+
+/// What is collected while a file is read once.
+struct Reading<'a> {
+    seed: Seed,
+    header: Option<Header>,
+    table: Option<&'a Table>,
+    blocks: Blocks,
+    len: u64,
+    crc: crc32fast::Hasher,
+    root: u64,
+    /// Added to the root if blocks of zeros that do not fit their entry are holes.
+    holes_root: u64,
+    first_bad: Option<u64>,
+    entries: Option<Vec<u64>>,
+}
+
+impl Sums {
+    /// Reads the file called `name` at `path` and says what is known about it. Nothing may
+    /// change the file meanwhile. Changes nothing.
+    pub fn examine(&self, name: &FileName, path: &Path) -> io::Result<Exam> {
+        let file = self.disk.open(path, Open::Read)?;
+        self.examine_open(name, path, &*file)
+    }
+
+    fn examine_open(&self, name: &FileName, path: &Path, file: &dyn DiskFile) -> io::Result<Exam> {
+        let table = if Self::has_table(name) { self.table(name, false)? } else { None };
+        let unknown = |t: &Table| matches!(t.header, Err(BadHeader::Version(_)));
+        let table = table.filter(|table| !unknown(table));
+        let header = table.as_ref().and_then(|table| table.header.ok());
+        let mut reading = Reading {
+            seed: Seed::of(name.as_str()),
+            header,
+            table: table.as_ref(),
+            blocks: header.map_or(Blocks::STANDARD, |header| header.blocks),
+            len: 0,
+            crc: crc32fast::Hasher::new(),
+            root: 0,
+            holes_root: 0,
+            first_bad: None,
+            entries: Some(Vec::new()),
+        };
+        reading.run(file)?;
+        let mut exam = reading.judge(name);
+        if let State::Damaged { .. } = exam.state
+            && exam.sums != SumsState::Damaged
+            && self.disk.stat(path)?.kind == Kind::Link
+        {
+            // The sum in the name of a link is chance (storage.md 2.3.3).
+            exam.state = State::Unsummed;
+        }
+        Ok(exam)
+    }
+
+    /// Length and root of what a file holds, if it is not damaged.
+    pub fn whole_now(&self, name: &FileName, path: &Path) -> Option<Whole> {
+        let exam = self.examine(name, path).ok()?;
+        (!matches!(exam.state, State::Damaged { .. })).then_some(exam.whole)
+    }
+
+    /// After [`ReadError::Doubt`], with the file's name locked: reading `source` may go on, or
+    /// the file is damaged. With `heal`, sums that are damaged or missing beside good content
+    /// are made anew.
+    pub fn settle(&self, source: &mut Source, path: &Path, heal: bool) -> Result<(), ReadError> {
+        let exam = self.examine_open(&source.name, path, &*source.range.file)?;
+        if let State::Damaged { offset } = exam.state {
+            Damage::count(&self.damage.found);
+            return Err(ReadError::Damaged { offset });
+        }
+        let name = source.name.clone();
+        if heal && let Err(error) = self.heal(&name, &*source.range.file, &exam) {
+            log::warn!("make the sums of {name} anew: {error}");
+        }
+        source.guard = match (exam.state, exam.entries) {
+            (State::Unsummed, _) => Guard::Trust,
+            (_, Some(entries)) => Guard::Memory { blocks: exam.blocks, entries },
+            // Too many to be held: those on disk are good now, or the doubt remains.
+            (_, None) => self.guard(&name, &source.range)?,
+        };
+        source.range.size = exam.len;
+        Ok(())
+    }
+
+    /// Makes the sums of a good file anew where they are not; true if there was a need. A file
+    /// that nothing proves gets sums of what it holds now.
+    pub fn heal(&self, name: &FileName, file: &dyn DiskFile, exam: &Exam) -> io::Result<bool> {
+        if matches!(exam.state, State::Damaged { .. })
+            || matches!(exam.sums, SumsState::None | SumsState::Good)
+        {
+            return Ok(false);
+        }
+        if exam.state == State::Unsummed {
+            return Ok(false);
+        }
+        self.make(name, file, exam.whole)?;
+        if exam.sums == SumsState::Damaged {
+            self.damage.sums_healed.fetch_add(1, Ordering::Relaxed);
+            log::warn!("the sums of {name} were damaged; its content is good, made them anew");
+        }
+        Ok(true)
+    }
+
+    /// Gives sums to a file that has none and that nothing proves: from now on damage is found.
+    pub fn adopt(&self, name: &FileName, path: &Path) -> io::Result<bool> {
+        let file = self.disk.open(path, Open::Read)?;
+        let exam = self.examine_open(name, path, &*file)?;
+        let wanted = exam.state == State::Unsummed && Self::has_table(name);
+        if wanted {
+            self.make(name, &*file, exam.whole)?;
+        }
+        Ok(wanted)
+    }
+
+    /// Reads the file again and stores its sums, which have to come out as `whole`.
+    fn make(&self, name: &FileName, file: &dyn DiskFile, whole: Whole) -> io::Result<()> {
+        let io = |error: WriteError| io::Error::other(error.to_string());
+        let Some(mut builder) = self.whole(name) else { return Ok(()) };
+        let mut buffer = vec![0; READ_BYTES];
+        let mut at = 0u64;
+        loop {
+            let count = read_full(file, at, &mut buffer)?;
+            let Some(read) = buffer.get(..count).filter(|read| !read.is_empty()) else { break };
+            builder.update(read).map_err(io)?;
+            at = at.saturating_add(count as u64);
+        }
+        if builder.publish(self, name, true).map_err(io)? != whole {
+            self.remove(name, true)?;
+            return Err(io::Error::other("the file changed or could not be read the same twice"));
+        }
+        Ok(())
+    }
+}
+
+/// One read: a multiple of every block size up to it.
+const READ_BYTES: usize = 256 * 1024;
+
+impl Reading<'_> {
+    fn run(&mut self, file: &dyn DiskFile) -> io::Result<()> {
+        let block_len = usize::try_from(self.blocks.size()).unwrap_or(usize::MAX);
+        let mut buffer = vec![0; READ_BYTES.max(block_len)];
+        let mut batch: (u64, Vec<u64>) = (0, Vec::new());
+        let mut index = 0u64;
+        loop {
+            let count = read_full(file, self.len, &mut buffer)?;
+            let Some(read) = buffer.get(..count).filter(|read| !read.is_empty()) else {
+                return Ok(());
+            };
+            self.crc.update(read);
+            for block in read.chunks(block_len) {
+                let at = index.checked_sub(batch.0).and_then(|at| usize::try_from(at).ok());
+                let at = at.filter(|at| *at < batch.1.len()).unwrap_or(0);
+                if at == 0
+                    && let Some(table) = self.table
+                {
+                    batch = (index, table.read(index, BATCH)?);
+                }
+                self.block(index, block, batch.1.get(at).copied());
+                index = index.saturating_add(1);
+            }
+            self.len = self.len.saturating_add(count as u64);
+        }
+    }
+
+    fn block(&mut self, index: u64, block: &[u8], stored: Option<u64>) {
+        let holes = self.header.is_some_and(|header| header.holes);
+        let mut entry = self.seed.entry(index, content_sum(block));
+        if stored != Some(entry) {
+            let zeros = holes && block.iter().all(|byte| *byte == 0);
+            if zeros && stored == Some(0) {
+                entry = 0;
+            } else {
+                let offset = self.blocks.start(index);
+                self.first_bad = self.first_bad.or(Some(offset));
+                if zeros {
+                    self.holes_root = self.holes_root.wrapping_sub(entry);
+                }
+            }
+        }
+        self.root = self.root.wrapping_add(entry);
+        match &mut self.entries {
+            Some(entries) if entries.len() < BATCH && entry != 0 => entries.push(entry),
+            // Too many to be held, or with holes: then they are read from the disk.
+            entries => *entries = None,
+        }
+    }
+
+    fn judge(self, name: &FileName) -> Exam {
+        let (len, crc32) = (self.len, self.crc.finalize());
+        let whole = Whole { len, root: self.root };
+        let by_name = crc_in_name(name).map(|proof| proof == (len, crc32));
+        let count = self.blocks.count(len);
+        let fits = self.table.is_some_and(|table| {
+            self.header
+                .map_or(table.entries == count, |h| h.whole.len == len && count <= table.entries)
+        });
+        let by_entries = fits && self.first_bad.is_none();
+        let or_holes = Whole { len, root: self.root.wrapping_add(self.holes_root) };
+        let is = |known: Whole| known == whole || known == or_holes;
+        let by_root = self.header.is_some_and(|header| is(header.whole));
+        let by_earlier =
+            self.header.and_then(|header| header.earlier).is_some_and(|known| known == whole);
+        let sums = match self.table {
+            _ if !Sums::has_table(name) => SumsState::None,
+            None => SumsState::Missing,
+            Some(_) if by_entries && by_root => SumsState::Good,
+            Some(_) => SumsState::Damaged,
+        };
+        let proven = by_name == Some(true) || by_entries || by_root || by_earlier;
+        let state = match (proven, by_name, self.table) {
+            (true, ..) => State::Good,
+            (false, None, None) => State::Unsummed,
+            // Without sums a whole is all that can be named.
+            (false, _, None) => State::Damaged { offset: 0 },
+            (false, ..) => State::Damaged { offset: self.first_bad.unwrap_or(len) },
+        };
+        Exam { state, sums, len, crc32, whole, entries: self.entries, blocks: self.blocks }
+    }
+}
