@@ -10,7 +10,7 @@
 //! 1. [`proto`] is bytes in, values out, without the standard library: start with
 //!    [`proto::wire`] and [`proto::header`], then [`proto::command`] for every number, then the
 //!    messages in [`proto::tracker`] and [`proto::storage`]. [`proto::fileid`] is what a file is
-//!    called and what that name encodes.
+//!    called and what that name encodes; [`proto::token`] signs links to files.
 //! 2. [`net`] is everything with a socket: [`net::ports`] (clock, chance and network as
 //!    arguments), [`net::conn`], [`net::serve`], [`net::shutdown`], [`net::program`] for what
 //!    every main does, [`net::durable`] for files that must last, and [`net::client`], through

@@ -32,6 +32,8 @@ pub mod base64; // the alphabet of file ids
 
 pub mod fileid; // group1/M00/00/00/...: parse, print, what it encodes
 
+pub mod trunk; // the bytes before a file in a trunk container
+
 pub mod metadata; // name/value pairs of a file
 
 pub mod binlog; // one line of the binlog; one mark file
@@ -39,6 +41,14 @@ pub mod binlog; // one line of the binlog; one mark file
 pub mod sums; // block sums of a stored file: entries and header of their file
 
 pub mod ini; // configuration text
+
+pub mod members; // the file that tells the nginx module who is in the group
+
+pub mod query; // parameters of a download address, percent coding
+
+pub mod disposition; // the name under which a browser saves a file
+
+pub mod token; // signed download links: compatible and strong form
 
 pub mod tracker; // bodies of tracker messages
 
