@@ -39,6 +39,8 @@ pub(crate) struct Settings {
     pub(crate) log_level: LevelFilter,
     /// At least one; all with the same port, 0 for any.
     pub(crate) listen: Vec<SocketAddr>,
+    /// For connections to other trackers.
+    pub(crate) connect_timeout: Duration,
     pub(crate) network_timeout: Duration,
     pub(crate) max_connections: usize,
     /// Bytes of one request, header included.
@@ -79,6 +81,7 @@ impl Settings {
             base_path,
             log_level: log_level(ini)?,
             listen: listen(ini, &policy)?,
+            connect_timeout: ini.seconds_or("connect_timeout", Duration::from_secs(10))?,
             network_timeout: ini.seconds_or("network_timeout", Duration::from_secs(60))?,
             max_connections: positive(ini, "max_connections", 256, 1_000_000)?,
             package_len_max: usize::try_from(package_len).unwrap_or(usize::MAX),

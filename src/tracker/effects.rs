@@ -95,13 +95,22 @@ impl Shared {
 
     /// Changes the state from within: a timer, the end of a connection.
     pub(crate) async fn change(&self, change: impl FnOnce(&mut Cluster, UnixTime) -> Vec<Effect>) {
-        let done = {
+        self.step(|cluster, now| ((), change(cluster, now))).await;
+    }
+
+    /// The same, for a change that says something.
+    pub(crate) async fn step<T>(
+        &self,
+        step: impl FnOnce(&mut Cluster, UnixTime) -> (T, Vec<Effect>),
+    ) -> T {
+        let (said, done) = {
             let mut cluster = self.lock();
-            let effects = change(&mut cluster, self.now());
-            self.enqueue(effects)
+            let (said, effects) = step(&mut cluster, self.now());
+            (said, self.enqueue(effects))
         };
         // What could not be saved was logged, and is saved with the next change.
         let _ = wait(done).await;
+        said
     }
 
     /// Called with the lock held, so it never waits.
@@ -216,9 +225,12 @@ impl Performer {
     /// Appends what is owed to the change log, then replaces files by what is known now. What
     /// fails stays owed.
     async fn save(&mut self) -> Outcome {
-        let Owed { mut files, lines } = std::mem::take(&mut self.owed);
+        let Owed { mut files, mut lines } = std::mem::take(&mut self.owed);
         if ROWS.iter().any(|file| files.contains(file)) {
             files.extend(ROWS);
+        }
+        if files.contains(&StateFile::ChangeLog) {
+            lines.clear(); // they stand in the text of the whole log
         }
         if files.is_empty() && lines.is_empty() {
             return Ok(());

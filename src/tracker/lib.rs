@@ -2,16 +2,17 @@
 //!
 //! Read in this order: `config` (the settings), [`cluster`] (the decisions, pure), `service`
 //! (requests to events and answers to bytes), `effects` (what must happen outside, in order),
-//! `saved` (the state files). There is no connection to other trackers: one tracker is a
-//! cluster of its own, and several do not elect a leader yet.
+//! `saved` (the state files), `peers` (the other trackers: elections, and their state files for
+//! a tracker that has none).
 
 mod config; // start here: the configuration as written and as meant
 
 pub mod cluster; // the state machine
 
 mod effects; // the one task that acts
-mod saved;
-mod service; // connections, requests, answers // the state files
+mod peers; // the other trackers
+mod saved; // the state files
+mod service; // connections, requests, answers
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -32,11 +33,10 @@ use tokio::time::{MissedTickBehavior, interval};
 use cluster::Cluster;
 use config::Settings;
 use effects::Shared;
+use peers::Peers;
 use saved::StateDir;
 use service::Service;
 
-/// How often a tracker looks who leads.
-const ELECTION_INTERVAL: Duration = Duration::from_secs(1);
 /// How often it says on disk that it runs.
 const STATUS_INTERVAL: Duration = Duration::from_secs(300);
 /// How long connections may take to end.
@@ -75,13 +75,22 @@ async fn start(
     let connections_max = settings.max_connections;
     let clock = Arc::clone(&world.clock);
     let (shared, performer) = effects::share(cluster, dir.clone(), clock, connections_max);
-    let service = Service::new(Arc::clone(&shared), settings.package_len_max, connections_max);
+    let (connect, network) = (settings.connect_timeout, settings.network_timeout);
+    let peers = Arc::new(Peers::new(world.clone(), Arc::clone(&shared), connect, network));
+    let service = Service::new(
+        Arc::clone(&shared),
+        Arc::<Peers>::clone(&peers),
+        settings.package_len_max,
+        connections_max,
+    );
     let service = Arc::new(service);
 
     // The performer outlives the connections: they wait for what it does.
     let (performer_stopper, performer_stop) = Stop::pair();
     let performer = tokio::spawn(performer.run(performer_stop));
     let mut tasks = JoinSet::new();
+    let (figures, ended) = (Arc::clone(&service), stop.clone());
+    tasks.spawn(async move { peers.elect(|| figures.connections(), ended).await });
     tasks.spawn(timers(Arc::clone(&shared), dir, started, settings.check_active, stop.clone()));
     let share = connections_max.div_ceil(listeners.len().max(1));
     for listener in listeners {
@@ -134,18 +143,16 @@ async fn timers(
     check_active: Duration,
     mut stop: Stop,
 ) {
-    let [mut election, mut check, mut status] = [ELECTION_INTERVAL, check_active, STATUS_INTERVAL]
-        .map(|span| {
-            let mut ticks = interval(span);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            ticks
-        });
+    let [mut check, mut status] = [check_active, STATUS_INTERVAL].map(|span| {
+        let mut ticks = interval(span);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks
+    });
     check.reset(); // the first check is one interval after the start
     loop {
         tokio::select! {
             biased;
             () = stop.raised() => return,
-            _ = election.tick() => shared.change(|cluster, _| cluster.elect()).await,
             _ = check.tick() => shared.change(Cluster::check).await,
             _ = status.tick() => write_status(&dir, started, shared.now()).await,
         }

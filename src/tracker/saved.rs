@@ -27,6 +27,7 @@ fn name_of(file: StateFile) -> &'static str {
         StateFile::Groups => "storage_groups_new.dat",
         StateFile::Storages => "storage_servers_new.dat",
         StateFile::SyncTimes => "storage_sync_timestamp.dat",
+        StateFile::ChangeLog => CHANGELOG,
     }
 }
 

@@ -9,11 +9,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use log::{debug, info};
 use net::conn::{Conn, ConnError};
+use net::ports::Fut;
 use net::shutdown::Stop;
 use proto::command::Command;
 use proto::header::Header;
 use proto::status::Status;
 use proto::tracker::beat::Connections;
+use proto::tracker::join::Join;
 
 use crate::cluster::{Answer, Event, Session};
 use crate::effects::Shared;
@@ -24,10 +26,18 @@ mod event; // bytes to events
 /// The reference reserves places for connections in steps of this many.
 const ALLOCATION_STEP: u32 = 256;
 
+/// What must be settled with the other trackers before a storage may join. A trait, because
+/// connections know nothing of other trackers.
+pub(crate) trait BeforeJoin: std::fmt::Debug + Send + Sync {
+    /// Returns when the join may go on, or the status that turns it away.
+    fn settle<'a>(&'a self, session: &'a Session, join: &'a Join) -> Fut<'a, Result<(), Status>>;
+}
+
 /// What all connections share.
 #[derive(Debug)]
 pub(crate) struct Service {
     shared: Arc<Shared>,
+    before_join: Arc<dyn BeforeJoin>,
     /// Bytes of a request's body at most.
     body_len_max: usize,
     connections_max: u32,
@@ -36,9 +46,15 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    pub(crate) fn new(shared: Arc<Shared>, package_len_max: usize, connections_max: usize) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        before_join: Arc<dyn BeforeJoin>,
+        package_len_max: usize,
+        connections_max: usize,
+    ) -> Self {
         Self {
             shared,
+            before_join,
             body_len_max: package_len_max.saturating_sub(Header::LEN),
             connections_max: u32::try_from(connections_max).unwrap_or(u32::MAX),
             current: AtomicU32::new(0),
@@ -62,8 +78,8 @@ impl Service {
             Err(error) => info!("closed the connection of {peer}: {error}"),
         }
         // While the process ends, storages are not taken offline: they did not leave.
-        if session.is_joined() && !stop.is_raised() {
-            self.shared.change(|cluster, _| cluster.closed(&session)).await;
+        if session.is_missed() && !stop.is_raised() {
+            self.shared.change(|cluster, _| cluster.closed(&mut session)).await;
         }
     }
 
@@ -97,14 +113,20 @@ impl Service {
                 let event = Event::TrackerStat(filter, self.connections());
                 self.shared.apply(session, event).await?
             }
-            event::Decoded::Event(event) => self.shared.apply(session, event).await?,
+            event::Decoded::Event(event) => {
+                if let Event::Join(join) = &event {
+                    self.before_join.settle(session, join).await?;
+                }
+                self.shared.apply(session, event).await?
+            }
         };
         answer::encode(&answer, self.shared.address_width(), &mut out);
         debug_assert!(answer != Answer::Empty || out.is_empty(), "an empty answer has no body");
         Ok(out)
     }
 
-    fn connections(&self) -> Connections {
+    /// How many connections there are, and were at most.
+    pub(crate) fn connections(&self) -> Connections {
         let max = self.max.load(Ordering::Relaxed);
         let allocated = max.div_ceil(ALLOCATION_STEP).saturating_mul(ALLOCATION_STEP);
         Connections {

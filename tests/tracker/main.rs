@@ -9,6 +9,7 @@ mod wait;
 
 mod process; // a real tracker, and connections to it
 mod recorded; // what the reference answered
+mod several; // more than one
 
 use std::process::Command;
 use std::time::Duration;

@@ -18,6 +18,7 @@ impl Cluster {
             StateFile::Groups => self.groups_text(),
             StateFile::Storages => self.storages_text(),
             StateFile::SyncTimes => self.sync_times_text(),
+            StateFile::ChangeLog => self.changelog.as_str().to_owned(),
         }
     }
 

@@ -1,18 +1,20 @@
-//! Which trackers there are, and which of them leads (64, 68, 95, 96; tracker.md 3.6.4 and 10).
+//! Which trackers there are, what they know of each other, and who leads (58, 64 to 68, 95, 96;
+//! tracker.md 3.6.4 and 3.12).
 //!
-//! The list comes from the storages: a tracker has no configured peers. A tracker that is alone
-//! in it leads. With several no election is held: nobody leads, and it says so once.
+//! The list comes from the storages: a tracker has no configured peers. How the leader is
+//! chosen stands in `election`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use core::net::IpAddr;
+use core::cmp::Reverse;
+use core::net::{IpAddr, SocketAddr};
 
 use proto::address::{Addresses, HOST_LEN};
 use proto::ids::StorageId;
 use proto::status::StorageState;
 use proto::tracker::beat::Connections;
 use proto::tracker::join::TrackerHost;
-use proto::tracker::leader::TrackerStatus;
+use proto::tracker::leader::{JoinLeader, TrackerStatus, TrunkServer};
 use proto::tracker::stat::{TrackerFilter, TrackerStat};
 use proto::tracker::{Brief, TRACKERS_MAX, UnixTime, Version};
 
@@ -22,22 +24,61 @@ use super::{Answer, Cluster, Effect, Refusal, Session};
 const OWN_ADDRESSES_MAX: usize = 64;
 /// Running times are told in steps of this many seconds.
 const STATUS_STEP_SECS: i64 = 300;
+/// A follower that has pinged within this time is active.
+const ACTIVE_SECS_MAX: i64 = 3;
+
+/// What decides who leads: the greatest does (tracker.md 10.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    is_leader: bool,
+    running_secs: i64,
+    restart_secs: Reverse<i64>,
+    /// Addresses are compared as text.
+    address: ([u8; HOST_LEN], u16),
+}
+
+impl Rank {
+    pub(super) fn of(status: &TrackerStatus, host: &TrackerHost) -> Self {
+        let mut address = [0; HOST_LEN];
+        let text = host.addresses.first().to_string();
+        address.iter_mut().zip(text.bytes()).for_each(|(slot, byte)| *slot = byte);
+        let TrackerStatus { is_leader, running_secs, restart_secs } = *status;
+        let (restart_secs, address) = (Reverse(restart_secs), (address, host.port));
+        Self { is_leader, running_secs, restart_secs, address }
+    }
+
+    /// The same without the tie-break.
+    pub(super) fn without_name(self) -> Self {
+        Self { address: ([0; HOST_LEN], 0), ..self }
+    }
+}
+
+/// What the leader knows of a tracker that follows it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Follower {
+    up_time: UnixTime,
+    version: Version,
+    connections: Connections,
+    last_ping: UnixTime,
+}
 
 /// The trackers of the cluster.
 #[derive(Clone, Debug)]
 pub(super) struct Trackers {
     /// Where this tracker listens.
-    port: u16,
+    pub(super) port: u16,
     /// In the order of the first join.
-    hosts: Vec<TrackerHost>,
+    pub(super) hosts: Vec<TrackerHost>,
     own_addresses: BTreeSet<IpAddr>,
     /// Our place in `hosts`, once known.
-    own: Option<usize>,
+    pub(super) own: Option<usize>,
     /// The place of the leading tracker.
-    leader: Option<usize>,
+    pub(super) leader: Option<usize>,
+    /// Who has been announced as the next leader.
+    pub(super) next: Option<usize>,
     leader_changes: u32,
-    /// Whether it has been said that no election is held.
-    complained: bool,
+    /// By place: as long as we lead, and since we did.
+    followers: BTreeMap<usize, Follower>,
 }
 
 impl Trackers {
@@ -48,8 +89,9 @@ impl Trackers {
             own_addresses: BTreeSet::new(),
             own: None,
             leader: None,
+            next: None,
             leader_changes: 0,
-            complained: false,
+            followers: BTreeMap::new(),
         }
     }
 
@@ -112,24 +154,16 @@ impl Trackers {
         }
     }
 
-    /// Once a second: a tracker that is alone leads.
-    pub(super) fn elect(&mut self, effects: &mut Vec<Effect>) {
-        if 1 < self.hosts.len() && !self.complained {
-            self.complained = true;
-            effects.push(Effect::Warn(format!(
-                "storages list {} trackers, but this version holds no election: no tracker \
-                 leads, and storages are not told of each other",
-                self.hosts.len()
-            )));
-        }
-        if self.hosts.len() == 1 && self.leader.is_none() {
-            self.leader = self.own;
-            self.leader_changes = self.leader_changes.wrapping_add(1);
-            effects.push(Effect::Info("this tracker leads".to_owned()));
-        }
-        if 1 < self.hosts.len() && self.leader.is_some() {
-            self.step_down();
-        }
+    /// From now on this tracker leads.
+    pub(super) fn lead(&mut self, effects: &mut Vec<Effect>) {
+        self.leader = self.own;
+        self.leader_changes = self.leader_changes.wrapping_add(1);
+        effects.push(Effect::Info("this tracker leads".to_owned()));
+    }
+
+    fn place_of(&self, at: SocketAddr) -> Option<usize> {
+        let is = |host: &TrackerHost| host.port == at.port() && host.addresses.contains(at.ip());
+        self.hosts.iter().position(is)
     }
 
     pub(super) fn step_down(&mut self) {
@@ -187,6 +221,11 @@ pub(super) fn host_text(address: IpAddr, port: u16) -> String {
 }
 
 impl Cluster {
+    /// Ours, as the list of trackers has them; by these the others know us.
+    pub fn own_addresses(&self) -> Option<Addresses> {
+        self.trackers.hosts.get(self.trackers.own?).map(|host| host.addresses)
+    }
+
     /// 95.
     pub(super) fn get_leader(&self, session: &Session) -> Result<Answer, Refusal> {
         let leader = self.trackers.leader().ok_or(Refusal::NotFound)?;
@@ -198,13 +237,97 @@ impl Cluster {
         if self.groups.is_empty() {
             return Err(Refusal::NotFound);
         }
+        Ok(Answer::TrackerStatus(self.status(now)))
+    }
+
+    /// What decides whether this tracker leads.
+    pub(super) fn status(&self, now: UnixTime) -> TrackerStatus {
         let steps = |secs: i64| secs.max(0) / STATUS_STEP_SECS * STATUS_STEP_SECS;
         let restart = self.last_check.map_or(0, |last| self.started.since(last));
-        Ok(Answer::TrackerStatus(TrackerStatus {
+        TrackerStatus {
             is_leader: self.trackers.is_leader(),
             running_secs: steps(now.since(self.started)),
             restart_secs: steps(restart),
-        }))
+        }
+    }
+
+    /// Our rank beside that of a tracker we could take files from: we do not lead yet.
+    pub(super) fn own_rank(&self, now: UnixTime) -> Rank {
+        let status = TrackerStatus { is_leader: false, ..self.status(now) };
+        let nobody = TrackerHost { addresses: Addresses::one(IpAddr::from([0; 4])), port: 0 };
+        Rank::of(&status, &nobody).without_name()
+    }
+
+    /// 58: a tracker that follows us says who it is.
+    pub(super) fn join_leader(
+        &mut self,
+        session: &mut Session,
+        join: &JoinLeader,
+    ) -> Result<Answer, Refusal> {
+        if !self.trackers.is_leader() {
+            return Err(Refusal::NotLeader);
+        }
+        if session.follower.is_some() || session.joined.is_some() {
+            return Err(Refusal::Exists);
+        }
+        let at = SocketAddr::new(session.peer, join.port);
+        let place = self.trackers.place_of(at).ok_or(Refusal::NotFound)?;
+        session.follower = Some(place);
+        let follower = self.trackers.followers.entry(place).or_default();
+        (follower.up_time, follower.version) = (join.up_time, join.version);
+        Ok(Answer::Empty)
+    }
+
+    /// 65: it is alive. Trunk files are off, so no group has anybody who hands out slots.
+    pub(super) fn ping_leader(
+        &mut self,
+        now: UnixTime,
+        session: &mut Session,
+        connections: Connections,
+    ) -> Result<Answer, Refusal> {
+        if !self.trackers.is_leader() {
+            return Err(Refusal::NotLeader);
+        }
+        let place = session.follower.ok_or(Refusal::Invalid)?;
+        let follower = self.trackers.followers.entry(place).or_default();
+        (follower.connections, follower.last_ping) = (connections, now);
+        if core::mem::replace(&mut session.knows_trunk_servers, true) {
+            return Ok(Answer::Empty);
+        }
+        let servers = self.groups.keys().map(|group| TrunkServer { group: *group, server: None });
+        Ok(Answer::TrunkServers(servers.collect()))
+    }
+
+    /// 66: who is to lead next. A leader that hears of another one makes way, and refuses: the
+    /// other will try again.
+    pub(super) fn notify_next_leader(&mut self, next: SocketAddr) -> Result<Answer, Refusal> {
+        let place = self.trackers.place_of(next).ok_or(Refusal::NotFound)?;
+        if self.trackers.is_leader() && Some(place) != self.trackers.own {
+            self.trackers.step_down();
+            return Err(Refusal::Invalid);
+        }
+        self.trackers.next = Some(place);
+        Ok(Answer::Empty)
+    }
+
+    /// 67: it leads.
+    pub(super) fn commit_next_leader(
+        &mut self,
+        next: SocketAddr,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Answer, Refusal> {
+        let place = self.trackers.place_of(next).ok_or(Refusal::NotFound)?;
+        if self.trackers.next != Some(place) {
+            return Err(Refusal::Invalid);
+        }
+        self.trackers.next = None;
+        if Some(place) == self.trackers.own {
+            self.trackers.lead(effects);
+        } else {
+            self.trackers.leader = Some(place);
+            effects.push(Effect::Info(format!("tracker {next} leads")));
+        }
+        Ok(Answer::Empty)
     }
 
     /// 68: a storage saw two leaders. Both step down and decide again.
@@ -216,24 +339,41 @@ impl Cluster {
         Ok(Answer::Empty)
     }
 
-    /// 96. Only the leader knows how the others do; it is alone, so it tells of itself.
+    /// 96. Only the leader knows how the others do.
     pub(super) fn tracker_stat(
         &self,
+        now: UnixTime,
         filter: TrackerFilter,
         connections: Connections,
     ) -> Result<Answer, Refusal> {
-        let leader = self.trackers.leader().filter(|_| self.trackers.is_leader());
-        let leader = leader.ok_or(Refusal::NotLeader)?;
-        let wanted = filter.active != Some(false) && filter.leader != Some(false);
-        let own = TrackerStat {
-            host: host_text(leader.addresses.first(), leader.port),
-            is_leader: true,
-            is_active: true,
-            connections,
-            version: Version::parse(super::VERSION).unwrap_or_default(),
-            up_time: self.started,
-            last_heartbeat: UnixTime(0),
+        if !self.trackers.is_leader() {
+            return Err(Refusal::NotLeader);
+        }
+        let hosts = self.trackers.hosts.iter().enumerate();
+        let stats = hosts.map(|(place, host)| {
+            let is_leader = Some(place) == self.trackers.own;
+            let follower = if is_leader {
+                let version = Version::parse(super::VERSION).unwrap_or_default();
+                let (up_time, last_ping) = (self.started, UnixTime(0));
+                Follower { up_time, version, connections, last_ping }
+            } else {
+                self.trackers.followers.get(&place).copied().unwrap_or_default()
+            };
+            let silent = now.since(follower.last_ping);
+            TrackerStat {
+                host: host_text(host.addresses.first(), host.port),
+                is_leader,
+                is_active: is_leader || silent <= ACTIVE_SECS_MAX,
+                connections: follower.connections,
+                version: follower.version,
+                up_time: follower.up_time,
+                last_heartbeat: follower.last_ping,
+            }
+        });
+        let wanted = |stat: &TrackerStat| {
+            filter.active.is_none_or(|active| active == stat.is_active)
+                && filter.leader.is_none_or(|leader| leader == stat.is_leader)
         };
-        Ok(Answer::TrackerStats(Vec::from_iter(wanted.then_some(own))))
+        Ok(Answer::TrackerStats(stats.filter(wanted).collect()))
     }
 }

@@ -8,25 +8,28 @@
 mod bootstrap; // what is asked before joining
 mod changelog; // renamed and removed members
 mod choose; // where the next upload goes
+mod election; // how it is chosen
 mod files; // the state files as text
 mod group; // the members of a group, and who may be read and written
 mod join; // who may join, under which identity
-mod leader; // which tracker leads
+mod leader; // the trackers, and which of them leads
 mod member; // one storage and its states
 mod policy; // start here: the settings that decisions depend on
 mod readable; // who may serve a file
 mod report; // heartbeat, disk usage, progress of replication
-mod restore;
+mod restore; // and back
 mod source; // who fills a new member
 mod status; // states reported by others
-mod view; // lists and figures for administrators // and back
+mod sysfiles; // the state files, for other trackers
+mod takeover; // and what they have, for us
+mod view; // lists and figures for administrators
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use proto::ids::{GroupName, StorageId};
 use proto::status::{Status, StorageState};
@@ -35,7 +38,7 @@ use proto::tracker::beat::{Beat, Changes, Connections, DiskUsage};
 use proto::tracker::bootstrap::{FetchIds, GetGroupName, GetMyIp, IdLines, ServerQuery};
 use proto::tracker::changelog::IpChanged;
 use proto::tracker::join::{Join, JoinAnswer};
-use proto::tracker::leader::{SYS_FILE_PIECE_MAX, SysFilePiece, TrackerStatus};
+use proto::tracker::leader::{JoinLeader, SysFilePiece, TrackerStatus, TrunkServer};
 use proto::tracker::list::{GroupStat, ListStorage, StorageStat};
 use proto::tracker::query::{FetchTarget, FileQuery, StoreTarget};
 use proto::tracker::stat::{StorageFilter, StorageLines, TrackerFilter, TrackerStat};
@@ -44,15 +47,20 @@ use proto::tracker::status::{ReplicaChange, ReportStatus};
 use proto::tracker::sync::{StorageRef, SyncPoint, SyncReport};
 use proto::tracker::{Brief, UnixTime};
 
+pub use election::{Heard, Peer, Task, Told};
 pub use policy::{ConfiguredStorage, DownloadChoice, IdClash, IdInName, IdTable, Lookup};
 pub use policy::{PathChoice, Policy, Reserved, ServerChoice};
 pub use readable::Purpose;
 pub use restore::RestoreError;
+pub use takeover::{Answered, Source};
 
 use changelog::ChangeLog;
+use election::Election;
 use group::Group;
 use leader::Trackers;
 use member::MemberIx;
+use sysfiles::Lent;
+use takeover::TakeOver;
 
 /// The level of the protocol we speak, as statistics show it.
 pub const VERSION: &str = "6.16.1";
@@ -69,32 +77,62 @@ pub struct Session {
     join_number: u64,
     /// The leader-change counter when it was last told who leads.
     leader_seen: u32,
+    /// The place of the tracker that follows us over it.
+    follower: Option<usize>,
+    /// Whether that one has been told who hands out slots.
+    knows_trunk_servers: bool,
+    /// Whether the state files are lent to it.
+    has_files: bool,
 }
 
 impl Session {
     pub fn new(peer: IpAddr, local: IpAddr) -> Self {
-        Self { peer, local, joined: None, join_number: 0, leader_seen: 0 }
+        Self {
+            peer,
+            local,
+            joined: None,
+            join_number: 0,
+            leader_seen: 0,
+            follower: None,
+            knows_trunk_servers: false,
+            has_files: false,
+        }
     }
 
     /// Whether a storage has joined; most reports need that.
     pub fn is_joined(&self) -> bool {
         self.joined.is_some()
     }
+
+    /// Whether the cluster must hear of its end.
+    pub fn is_missed(&self) -> bool {
+        self.joined.is_some() || self.has_files
+    }
 }
 
 /// What a peer asks or reports; the numbers are those of the commands.
 #[derive(Clone, Debug)]
 pub enum Event {
+    /// 58.
+    JoinLeader(JoinLeader),
     /// 59.
     ChangeStatus(StorageState),
     /// 60.
     MyIp(GetMyIp),
     /// 61.
     SysFilesStart,
+    /// 62.
+    SysFilesEnd,
     /// 63.
     SysFile(SysFilePiece),
     /// 64.
     TrackerStatus,
+    /// 65.
+    PingLeader(Connections),
+    /// 66.
+    NotifyNextLeader(SocketAddr),
+    /// 67.
+    CommitNextLeader(SocketAddr),
     /// 68.
     Reselect,
     /// 69.
@@ -179,6 +217,7 @@ pub enum Answer {
     Group(GroupName),
     TrackerStatus(TrackerStatus),
     TrackerStats(Vec<TrackerStat>),
+    TrunkServers(Vec<TrunkServer>),
     StorageLines(StorageLines),
     Volumes(Volumes),
     /// The length of the whole file, and a piece of it.
@@ -231,6 +270,7 @@ pub enum StateFile {
     Groups,
     Storages,
     SyncTimes,
+    ChangeLog,
 }
 
 /// What must happen outside, in this order.
@@ -272,6 +312,9 @@ pub struct Cluster {
     /// Place of the group for the next upload, in name order.
     write_group: usize,
     trackers: Trackers,
+    election: Election,
+    take_over: TakeOver,
+    lent: Option<Lent>,
     changelog: ChangeLog,
     beats: u32,
     sync_reports: u32,
@@ -286,6 +329,9 @@ impl Cluster {
             policy,
             groups: BTreeMap::new(),
             write_group: 0,
+            election: Election::default(),
+            take_over: TakeOver::default(),
+            lent: None,
             changelog: ChangeLog::default(),
             beats: 0,
             sync_reports: 0,
@@ -319,11 +365,16 @@ impl Cluster {
         effects: &mut Vec<Effect>,
     ) -> Result<Answer, Refusal> {
         match event {
+            Event::JoinLeader(join) => self.join_leader(session, &join),
             Event::ChangeStatus(state) => self.change_status(session, state, effects),
             Event::MyIp(query) => self.my_ip(session, &query, effects),
-            Event::SysFilesStart => self.sys_files_start(effects),
-            Event::SysFile(piece) => self.sys_file(piece),
+            Event::SysFilesStart => self.sys_files_start(session, effects),
+            Event::SysFilesEnd => self.sys_files_end(session),
+            Event::SysFile(piece) => self.sys_file(session, piece),
             Event::TrackerStatus => self.tracker_status(now),
+            Event::PingLeader(connections) => self.ping_leader(now, session, connections),
+            Event::NotifyNextLeader(next) => self.notify_next_leader(next),
+            Event::CommitNextLeader(next) => self.commit_next_leader(next, effects),
             Event::Reselect => self.reselect(),
             Event::StorageIds(query) => self.storage_ids(query),
             Event::ServerId(query) => self.server_id(&query),
@@ -352,7 +403,7 @@ impl Cluster {
             Event::DeleteStorage(about) => self.delete_storage(now, &about, effects),
             Event::SetTrunkServer => Err(Refusal::Unsupported),
             Event::GetLeader => self.get_leader(session),
-            Event::TrackerStat(filter, connections) => self.tracker_stat(filter, connections),
+            Event::TrackerStat(filter, connections) => self.tracker_stat(now, filter, connections),
             Event::StorageStat(filter) => self.storage_lines(session, filter),
             Event::VolumeStat(filter) => self.volumes(filter),
             Event::Store { group, all } => self.store(session.peer, group, all),
@@ -362,9 +413,11 @@ impl Cluster {
         }
     }
 
-    /// The connection ended: whoever joined on it is out of service.
-    pub fn closed(&mut self, session: &Session) -> Vec<Effect> {
+    /// The connection ended: whoever joined on it is out of service, and what was lent to it is
+    /// free again.
+    pub fn closed(&mut self, session: &mut Session) -> Vec<Effect> {
         let mut effects = Vec::new();
+        self.take_back(session);
         if let Some((name, ix)) = session.joined
             && let Some(group) = self.groups.get_mut(&name)
             // A connection that died unnoticed may be found out long after the storage is back.
@@ -372,13 +425,6 @@ impl Cluster {
         {
             group.disconnect(ix, &mut effects);
         }
-        effects
-    }
-
-    /// Once a second: who leads.
-    pub fn elect(&mut self) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        self.trackers.elect(&mut effects);
         effects
     }
 
@@ -394,31 +440,5 @@ impl Cluster {
         let (name, ix) = session.joined.ok_or(Refusal::NotJoined)?;
         let group = self.groups.get_mut(&name).ok_or(Refusal::NotJoined)?;
         Ok((group, ix))
-    }
-
-    /// 61: a peer is about to fetch the state files.
-    fn sys_files_start(&self, effects: &mut Vec<Effect>) -> Result<Answer, Refusal> {
-        if self.groups.is_empty() {
-            return Err(Refusal::NotFound);
-        }
-        let files = [StateFile::Groups, StateFile::Storages, StateFile::SyncTimes];
-        effects.extend(files.map(Effect::Save));
-        Ok(Answer::Empty)
-    }
-
-    /// 63: a piece of a state file, as it would be saved now.
-    fn sys_file(&self, piece: SysFilePiece) -> Result<Answer, Refusal> {
-        let text = match piece.index {
-            0 => self.file_text(StateFile::Groups),
-            1 => self.file_text(StateFile::Storages),
-            2 => self.file_text(StateFile::SyncTimes),
-            3 => self.changelog.as_str().to_owned(),
-            _ => return Err(Refusal::Invalid),
-        };
-        let from = usize::try_from(piece.offset).map_err(|_| Refusal::Invalid)?;
-        let rest = text.as_bytes().get(from..).ok_or(Refusal::Invalid)?;
-        let sent = rest.get(..SYS_FILE_PIECE_MAX).unwrap_or(rest);
-        let whole = u64::try_from(text.len()).unwrap_or(u64::MAX);
-        Ok(Answer::SysFile(whole, sent.to_vec()))
     }
 }

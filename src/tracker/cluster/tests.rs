@@ -14,6 +14,7 @@ use proto::tracker::{Megabytes, Space, UnixTime, Version};
 use super::member::MemberIx;
 use super::*;
 
+mod electing; // who leads, and whose files are taken over
 mod joining; // who may join, and how states move
 mod placing; // where uploads go, and who serves a file
 mod saving; // state files
@@ -98,6 +99,25 @@ impl World {
         let (answer, effects) = self.cluster.apply(self.now, session, event);
         self.effects = effects;
         answer
+    }
+
+    /// The connection of a peer ends; its session stays for what comes late.
+    fn closed(&mut self, peer: &str) {
+        self.cluster.closed(&mut self.sessions[peer].clone());
+    }
+
+    /// A turn of the election in which no other tracker answers.
+    fn elect(&mut self) {
+        let mut heard = Heard::Nothing;
+        loop {
+            heard = match self.cluster.election(self.now, heard, 0).0 {
+                Task::Rest { .. } => return,
+                Task::AskStatus(peers) => Heard::Statuses(vec![None; peers.len()]),
+                Task::Notify(peers, _) => Heard::Notified(vec![Told::Unreachable; peers.len()]),
+                Task::Commit(peers, _) => Heard::Committed(vec![Told::Unreachable; peers.len()]),
+                Task::Ping(..) => Heard::Pinged(false),
+            };
+        }
     }
 
     fn join(&mut self, peer: &str, join: Join) -> Result<JoinAnswer, Refusal> {

@@ -17,7 +17,7 @@ use Use::{Idle, Kept};
 
 const BY_RUNTIME: &str = "threads and their stacks are sized by the runtime";
 const BY_ROTATION: &str = "log files are rotated from outside; send HUP afterwards";
-const NO_PEERS: &str = "this tracker makes no connections of its own yet";
+const NO_POOL: &str = "it keeps one connection, to the leading tracker";
 const AS_USER: &str = "start the program as that user instead";
 const ONE_PORT: &str = "only one port is listened on; use port and bind_addr";
 const IO_URING: &str = "sockets are driven by epoll";
@@ -33,7 +33,7 @@ const KEYS: &[(&str, Use)] = &[
     ("inner_bind_addr", Idle(ONE_PORT)),
     ("outer_bind_addr", Idle(ONE_PORT)),
     ("address_family", Kept),
-    ("connect_timeout", Idle(NO_PEERS)),
+    ("connect_timeout", Kept),
     ("network_timeout", Kept),
     ("max_connections", Kept),
     ("accept_threads", Idle(BY_RUNTIME)),
@@ -48,8 +48,8 @@ const KEYS: &[(&str, Use)] = &[
     ("run_by_group", Idle(AS_USER)),
     ("run_by_user", Idle(AS_USER)),
     ("allow_hosts", Kept),
-    ("use_connection_pool", Idle(NO_PEERS)),
-    ("connection_pool_max_idle_time", Idle(NO_PEERS)),
+    ("use_connection_pool", Idle(NO_POOL)),
+    ("connection_pool_max_idle_time", Idle(NO_POOL)),
     ("log_level", Kept),
     ("store_lookup", Kept),
     ("store_group", Kept),

@@ -23,6 +23,7 @@ pub(super) fn encode(answer: &Answer, width: IpWidth, out: &mut Vec<u8>) {
         Answer::Group(name) => name.encode(out),
         Answer::TrackerStatus(status) => status.encode(out),
         Answer::TrackerStats(stats) => TrackerStat::encode_all(stats, out),
+        Answer::TrunkServers(servers) => servers.iter().for_each(|server| server.encode(out)),
         Answer::StorageLines(lines) => lines.encode(out),
         Answer::Volumes(volumes) => volumes.encode(out),
         Answer::SysFile(len, piece) => {

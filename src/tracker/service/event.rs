@@ -11,7 +11,7 @@ use proto::tracker::beat::{Beat, Connections, DiskUsage};
 use proto::tracker::bootstrap::{FetchIds, GetGroupName, GetMyIp, ServerQuery};
 use proto::tracker::changelog::IpChanged;
 use proto::tracker::join::Join;
-use proto::tracker::leader::SysFilePiece;
+use proto::tracker::leader::{JoinLeader, NextLeader, PingLeader, SysFilePiece};
 use proto::tracker::list::ListStorage;
 use proto::tracker::query::{FileQuery, GroupQuery};
 use proto::tracker::stat::{StorageFilter, TrackerFilter, VolumeFilter};
@@ -43,9 +43,7 @@ pub(super) fn decode(
         // Whether the feature is on is looked at before the body.
         Command::StorageGetGroupName if !uses_ids => Err(Status::EOPNOTSUPP),
         Command::StorageReportIpChanged if uses_ids => Err(Status::EOPNOTSUPP),
-        // No other tracker is followed or led, so there is nothing to join and nothing to end.
-        Command::TrackerJoinLeader | Command::TrackerPingLeader => Err(Status::EOPNOTSUPP),
-        Command::ActiveTest | Command::TrackerGetSysFilesEnd => match body {
+        Command::ActiveTest => match body {
             [] => Ok(Decoded::Done),
             _ => Err(Status::EINVAL),
         },
@@ -80,11 +78,16 @@ fn needs_join(command: Command) -> bool {
 fn event(command: Command, body: &[u8], session: &Session) -> Result<Event, DecodeError> {
     use Command as C;
     Ok(match command {
+        C::TrackerJoinLeader => Event::JoinLeader(JoinLeader::decode(body)?),
         C::StorageChangeStatus => Event::ChangeStatus(ChangeStatus::decode(body)?.state),
         C::StorageGetMyIp => Event::MyIp(GetMyIp::decode(body)?),
         C::TrackerGetSysFilesStart => empty(body, Event::SysFilesStart)?,
+        C::TrackerGetSysFilesEnd => empty(body, Event::SysFilesEnd)?,
         C::TrackerGetOneSysFile => Event::SysFile(SysFilePiece::decode(body)?),
         C::TrackerGetStatus => empty(body, Event::TrackerStatus)?,
+        C::TrackerPingLeader => Event::PingLeader(PingLeader::decode(body)?.0),
+        C::TrackerNotifyNextLeader => Event::NotifyNextLeader(NextLeader::decode(body)?.0),
+        C::TrackerCommitNextLeader => Event::CommitNextLeader(NextLeader::decode(body)?.0),
         C::TrackerNotifyReselectLeader => empty(body, Event::Reselect)?,
         C::StorageFetchStorageIds => Event::StorageIds(FetchIds::decode(body)?),
         C::StorageGetServerId => Event::ServerId(ServerQuery::decode(body)?),
@@ -126,7 +129,7 @@ fn event(command: Command, body: &[u8], session: &Session) -> Result<Event, Deco
         C::QueryUpdate => Event::Fetch(FileQuery::decode(body)?, Purpose::Update),
         C::ServerDeleteGroup => Event::DeleteGroup(group(body)?),
         C::StorageGetGroupName => Event::GroupName(GetGroupName::decode(body)?),
-        // Commands of storages, and the election that only several trackers hold.
+        // Commands of storages.
         _ => return Err(DecodeError::BadValue("command for a tracker")),
     })
 }

@@ -218,8 +218,7 @@ fn connections_and_reports_move_states() {
         world.beat(A);
         assert_eq!(world.state("group1", A), beaten, "heartbeat in {from:?}");
         world.set_state("group1", A, from);
-        let session = world.sessions[A].clone();
-        world.cluster.closed(&session);
+        world.closed(A);
         assert_eq!(world.state("group1", A), ended, "end of the connection in {from:?}");
     }
 }
@@ -230,10 +229,9 @@ fn the_end_of_an_old_connection_does_not_end_the_new_one() {
     world.serve(A, first_join("group1"), &[(1000, 500)]);
     let old = world.sessions.remove(A).unwrap();
     world.join(A, Join { init: false, ..first_join("group1") }).unwrap();
-    world.cluster.closed(&old);
+    world.cluster.closed(&mut old.clone());
     assert_eq!(world.state("group1", A), Active);
-    let new = world.sessions[A].clone();
-    world.cluster.closed(&new);
+    world.closed(A);
     assert_eq!(world.state("group1", A), Offline);
 }
 
@@ -295,7 +293,7 @@ fn only_the_leader_tells_what_changed() {
     world.join(A, first_join("group1")).unwrap();
     world.set_state("group1", A, Online);
     assert_eq!(world.beat(A), Changes::default());
-    world.cluster.elect();
+    world.elect();
     let changes = world.beat(A);
     let leader = changes.leader.unwrap();
     assert_eq!((leader.id, leader.port), (Some(id("10.0.0.1")), 22122));
@@ -311,24 +309,10 @@ fn only_the_leader_tells_what_changed() {
         world.beat(A).group.unwrap().iter().map(|b| b.id.unwrap().to_string()).collect();
     assert_eq!(told, ["10.0.0.10", "10.0.0.11", "10.0.0.9"]);
 
-    let session = world.sessions[A].clone();
-    world.cluster.closed(&session);
+    world.closed(A);
     world.join(A, Join { init: false, ..first_join("group1") }).unwrap();
     let again = world.beat(A);
     assert!(again.leader.is_some() && again.group.is_some(), "everything again after a join");
-}
-
-#[test]
-fn a_tracker_among_several_does_not_lead() {
-    let mut world = World::new(policy());
-    let mut join = first_join("group1");
-    join.trackers.push(TrackerHost { addresses: Addresses::one(ip("10.0.0.2")), port: 22122 });
-    world.join(A, join).unwrap();
-    let said = world.cluster.elect();
-    assert!(matches!(said.as_slice(), [Effect::Warn(_)]), "{said:?}");
-    assert_eq!(world.cluster.elect(), []);
-    assert_eq!(world.apply(A, Event::GetLeader), Err(Refusal::NotFound));
-    assert_eq!(world.apply(A, Event::Reselect), Err(Refusal::NotLeader));
 }
 
 #[test]

@@ -55,8 +55,7 @@ fn groups_take_turns_and_full_ones_are_left_out() {
     }
     assert_eq!(world.store(Some("g2")), Err(Refusal::Full));
     assert_eq!(world.store(Some("g4")), Err(Refusal::NotFound));
-    let session = world.sessions[C].clone();
-    world.cluster.closed(&session);
+    world.closed(C);
     assert_eq!(world.store(Some("g3")), Err(Refusal::NotFound), "nobody to write to");
     assert_eq!(world.store(None), target("g1", A, 0));
     assert_eq!(world.store(None), target("g1", A, 0));
@@ -133,8 +132,8 @@ fn the_space_of_a_group_is_that_of_its_fullest_writable_member() {
         }
         assert_eq!(free(&world), want, "{peer} reports {reported}");
     }
-    let session = world.sessions[A].clone();
-    world.cluster.closed(&session);
+    let mut session = world.sessions[A].clone();
+    world.cluster.closed(&mut session);
     assert_eq!(free(&world), 600, "not computed anew when a member leaves");
 }
 
@@ -200,8 +199,8 @@ fn changeable_files_are_read_where_they_were_written() {
         }
     }
     let mut gone = pair(policy(), 0);
-    let session = gone.sessions[A].clone();
-    gone.cluster.closed(&session);
+    let mut session = gone.sessions[A].clone();
+    gone.cluster.closed(&mut session);
     assert_eq!(gone.fetch(&appender, Purpose::ReadOne).unwrap(), [B], "the next best");
 }
 
@@ -223,8 +222,8 @@ fn changes_go_to_the_source() {
     assert_eq!(world.fetch(&foreign, Purpose::Update).unwrap(), [A]);
     assert_eq!(world.fetch(&foreign, Purpose::Update).unwrap(), [B], "in turn");
     for peer in [A, B] {
-        let session = world.sessions[peer].clone();
-        world.cluster.closed(&session);
+        let mut session = world.sessions[peer].clone();
+        world.cluster.closed(&mut session);
     }
     for purpose in [Purpose::ReadOne, Purpose::ReadAll, Purpose::Update] {
         assert_eq!(world.fetch(&file, purpose), Err(Refusal::NotFound));

@@ -111,14 +111,14 @@ proptest! {
             let event = event(&world, step);
             // Refused or not, the state must stay sound.
             let _ = world.apply(peer, event);
-            if step.number % 16 == 1 && let Some(session) = world.sessions.remove(peer) {
-                world.cluster.closed(&session);
+            if step.number % 16 == 1 && let Some(mut session) = world.sessions.remove(peer) {
+                world.cluster.closed(&mut session);
             }
             if step.number % 16 == 2 {
                 world.cluster.check(world.now);
             }
             if leads {
-                world.cluster.elect();
+                world.elect();
             }
             check_invariants(&world.cluster);
         }
