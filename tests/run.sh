@@ -17,7 +17,7 @@ promises='
 P1 acknowledged operations survive kill -9          | system web
 P2 they survive power loss                          | unit
 P3 one disk or member lost loses nothing            |
-P4 wrong bytes are never served                     | system module browser
+P4 wrong bytes are never served                     | unit system module browser
 P5 one changed byte is found and repaired           |
 P6 nothing half written is visible                  | unit system
 P7 members become equal, byte for byte              |

@@ -53,7 +53,13 @@ pub struct Daemon<S> {
     pub load: fn(&Path) -> anyhow::Result<S>,
     /// What the program itself needs of it.
     pub basics: fn(&S) -> Basics,
+    /// `--verify`: looks at everything that is stored and writes what it finds; false if
+    /// something is damaged. Only while no daemon runs on this configuration.
+    pub verify: Option<Verify<S>>,
 }
+
+/// A pass over everything that is stored; see [`Daemon::verify`].
+pub type Verify<S> = fn(&S, &mut dyn io::Write) -> anyhow::Result<bool>;
 
 /// What every daemon's configuration has.
 #[derive(Clone, Debug)]
@@ -103,11 +109,14 @@ where
             return ExitCode::SUCCESS;
         }
         Parsed::Help => {
-            say(&mut io::stderr(), &args::usage(daemon.name));
+            say(&mut io::stderr(), &args::usage(daemon.name, daemon.verify.is_some()));
             return ExitCode::SUCCESS;
         }
         Parsed::Wrong { message, code } => {
-            say(&mut io::stderr(), &format!("{message}\n{}", args::usage(daemon.name)));
+            say(
+                &mut io::stderr(),
+                &format!("{message}\n{}", args::usage(daemon.name, daemon.verify.is_some())),
+            );
             return ExitCode::from(code);
         }
     };
@@ -131,11 +140,14 @@ where
         Action::Restart => {
             stop(&pid_path, daemon.name); // one that does not run is fine
         }
-        Action::Start => {}
+        Action::Start | Action::Verify => {}
     }
     if let Some(pid) = pidfile::running(&pid_path, daemon.name) {
         say(&mut io::stderr(), &format!("{} is already running, pid: {pid}", daemon.name));
         return ExitCode::from(EXIT_RUNS_ALREADY);
+    }
+    if args.action == Action::Verify {
+        return verify(daemon, &settings);
     }
     let outcome = if args.foreground || args.detached {
         start(daemon, &args, settings, &basics, &pid_path, serve)
@@ -146,6 +158,24 @@ where
         say(&mut io::stderr(), &format!("{}: {error:#}", daemon.name));
         ExitCode::from(exit_code_of(&error))
     })
+}
+
+/// Runs the pass of `--verify`.
+fn verify<S>(daemon: &Daemon<S>, settings: &S) -> ExitCode {
+    let Some(pass) = daemon.verify else {
+        let message = format!("{} stores no files: --verify is not for it", daemon.name);
+        say(&mut io::stderr(), &message);
+        return ExitCode::from(EXIT_INVALID);
+    };
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    match pass(settings, &mut out).and_then(|good| Ok(out.flush().map(|()| good)?)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(EXIT_FAILED),
+        Err(error) => {
+            say(&mut io::stderr(), &format!("{}: {error:#}", daemon.name));
+            ExitCode::from(exit_code_of(&error))
+        }
+    }
 }
 
 /// Starts in this process.

@@ -29,6 +29,8 @@ mod store; // what all handlers share
 
 mod service; // one file per family of commands
 
+mod verify; // everything that is stored, compared while nobody serves it
+
 mod report; // join, heartbeat, usage
 
 mod program; // puts everything together, from configuration to the last connection

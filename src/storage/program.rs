@@ -38,6 +38,7 @@ use crate::{
     state::counters::{Counters, Numbers},
     store::{Parts, Store},
     sums::Sums,
+    verify,
 };
 
 /// How long connections may go on after a stop was ordered.
@@ -53,6 +54,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             base_path: config.base_path.clone(),
             log_level: config.log_level,
         },
+        verify: Some(|config, out| {
+            let disk: Arc<dyn Disk> = Arc::new(RealDisk::default());
+            verify::run(&disk, config, out)
+        }),
     };
     run_daemon(&daemon, args, storage)
 }

@@ -52,6 +52,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             base_path: settings.base_path.clone(),
             log_level: settings.log_level,
         },
+        verify: None,
     };
     run_daemon(&daemon, args, start)
 }

@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod cluster;
+mod damage; // changed bytes are never served, all of them found
+
 mod recorded; // the reference's own conversations, replayed
 
 use std::{fs, io::Write as _, path::Path};

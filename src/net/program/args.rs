@@ -15,6 +15,8 @@ pub(super) enum Action {
     Stop,
     Restart,
     Status,
+    /// Look at everything that is stored; for daemons that have such a pass.
+    Verify,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,12 +41,15 @@ pub(super) enum Parsed {
     },
 }
 
-pub(super) fn usage(name: &str) -> String {
+pub(super) fn usage(name: &str, verifies: bool) -> String {
+    let verify =
+        "\n  --verify                        compare all stored files, print JSON lines, exit";
+    let verify = if verifies { verify } else { "" };
     format!(
         "Usage: {name} [options] CONF [start | stop | restart | status]\n\
          \n\
          \x20 -N, --no-daemon, --foreground   stay in the foreground, log to standard error\n\
-         \x20 --check-config                  check CONF and exit\n\
+         \x20 --check-config                  check CONF and exit{verify}\n\
          \x20 -V, --version                   print the version and exit\n\
          \x20 -h, --help                      print this and exit"
     )
@@ -53,7 +58,7 @@ pub(super) fn usage(name: &str) -> String {
 /// `args` begins with the name of the program.
 pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Parsed {
     let wrong = |message: String, code| Parsed::Wrong { message, code };
-    let (mut foreground, mut detached, mut check_config) = (false, false, false);
+    let (mut foreground, mut detached, mut check_config, mut verify) = (false, false, false, false);
     let mut plain = Vec::new();
     for arg in args.into_iter().skip(1) {
         match arg.to_str() {
@@ -61,6 +66,7 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Parsed {
             Some("-h" | "--help") => return Parsed::Help,
             Some("-N" | "--no-daemon" | "--foreground") => foreground = true,
             Some("--check-config") => check_config = true,
+            Some("--verify") => verify = true,
             Some(DETACHED) => detached = true,
             Some(option) if option.starts_with('-') => {
                 return wrong(format!("unknown option {option}"), EXIT_INVALID);
@@ -73,7 +79,9 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Parsed {
         return wrong("which configuration file?".to_owned(), EXIT_FAILED);
     };
     let action = match plain.next() {
+        None if verify => Action::Verify,
         None => Action::Start,
+        Some(_) if verify => return wrong("--verify takes no action".to_owned(), EXIT_INVALID),
         Some(word) => match word.to_str() {
             Some("start") => Action::Start,
             Some("stop") => Action::Stop,
@@ -108,6 +116,8 @@ mod tests {
             ("c.conf restart", run(Action::Restart, false, false)),
             ("c.conf status", run(Action::Status, false, false)),
             ("--check-config c.conf", run(Action::Start, false, true)),
+            ("c.conf --verify", run(Action::Verify, false, false)),
+            ("c.conf --verify start", Err(22)),
             ("c.conf reload", Err(22)),
             ("c.conf start now", Err(22)),
             ("-x c.conf", Err(22)),

@@ -75,15 +75,20 @@ impl Place {
                 swept += 1;
             }
         }
-        let mut known = Vec::new();
-        known.resize_with(LEVEL * LEVEL, || AtomicBool::new(false));
-        let (next_temporary, total, free) = Default::default();
-        let place = Self { disk, data, count, known, next_temporary, total, free };
+        let place = Self::look(disk, root, count);
         // Being there does not make a directory known: an earlier process may have died before
         // it was synced, or may have needed the last one before those between were made.
         let fresh = !(place.has_dir(FIRST)? && place.has_dir(place.last_dir())?);
         place.measure()?;
         Ok((place, Opened { fresh, swept }))
+    }
+
+    /// The store path `root` as it is, for those who only look.
+    pub fn look(disk: Arc<dyn Disk>, root: &Path, count: u16) -> Self {
+        let mut known = Vec::new();
+        known.resize_with(LEVEL * LEVEL, || AtomicBool::new(false));
+        let (next_temporary, total, free) = Default::default();
+        Self { disk, data: root.join("data"), count, known, next_temporary, total, free }
     }
 
     /// The `data` directory.
