@@ -102,7 +102,7 @@ test("account: a session ends elsewhere, the way back leads to the same folder",
   const { page, context } = visitor;
   const name = await register(visitor);
   await page.click("#make-folder");
-  await page.fill("#folder-input", "年度");
+  await page.fill("#new-folder-input", "年度");
   await page.click("#new-folder button[type=submit]");
   await page.getByTitle("年度").click();
   await page.getByRole("heading", { name: "年度" }).waitFor();

@@ -2,7 +2,9 @@
 import js from "@eslint/js";
 
 const BROWSER = [
-  "AbortController", "Blob", "cancelAnimationFrame", "clearTimeout", "DataTransfer", "Document",
+  "AbortController", "Blob", "BroadcastChannel", "btoa", "cancelAnimationFrame", "clearInterval",
+  "clearTimeout", "crypto", "DataTransfer", "Document", "Event", "EventSource", "indexedDB",
+  "IntersectionObserver", "setInterval", "TextDecoder", "TextEncoder", "URL", "Worker",
   "document", "DOMParser", "DragEvent", "Element", "fetch", "FormData", "getComputedStyle",
   "HTMLElement", "HTMLInputElement", "KeyboardEvent", "localStorage", "location", "navigator",
   "performance", "requestAnimationFrame", "ResizeObserver", "setTimeout", "URLSearchParams",
@@ -36,7 +38,7 @@ const budgets = {
 };
 
 export default [
-  { ignores: ["**/node_modules/**"] },
+  { ignores: ["**/node_modules/**", "**/www/vendor/**"] },
   js.configs.recommended,
   { rules: budgets },
   {

@@ -4,7 +4,7 @@ import { drop, makeFile, register, rowOf, test, uploaded, visit } from "./harnes
 
 async function makeFolder(page, name) {
   await page.click("#make-folder");
-  await page.fill("#folder-input", name);
+  await page.fill("#new-folder-input", name);
   await page.click("#new-folder button[type=submit]");
   await rowOf(page, name).waitFor();
 }
@@ -18,9 +18,9 @@ test("folder: make, enter, upload into it, and go back by the path", async (worl
   await register(visitor);
   await makeFolder(page, "照片");
   await page.click("#make-folder");
-  await page.fill("#folder-input", "照片");
+  await page.fill("#new-folder-input", "照片");
   await page.click("#new-folder button[type=submit]");
-  await page.locator("#folder-error").filter({ hasText: "already taken" }).waitFor();
+  await page.locator("#new-folder-input-error").filter({ hasText: "already taken" }).waitFor();
   await page.keyboard.press("Escape");
   await page.getByTitle("照片").click();
   await page.getByRole("heading", { name: "照片" }).waitFor();
@@ -112,6 +112,7 @@ test("folder: the keyboard alone makes a folder, walks the list and opens it", a
   const { page } = visitor;
   await register(visitor);
   const focused = () => page.evaluate(() => document.activeElement.id
+    || document.activeElement.querySelector(".name")?.textContent
     || document.activeElement.textContent.trim());
   const tabTo = async (wanted) => {
     for (let presses = 0; presses < 30; presses += 1) {

@@ -62,7 +62,7 @@ async function folders(visitor, world, tag, found, files = FILES) {
   await look(visitor, "empty", tag, found);
   for (const name of ["Photographs 2026", "合同与发票"]) {
     await page.click("#make-folder");
-    await page.fill("#folder-input", name);
+    await page.fill("#new-folder-input", name);
     await page.click("#new-folder button[type=submit]");
     await rowOf(page, name).waitFor();
   }
@@ -86,9 +86,9 @@ async function questions(visitor, paths, tag, found) {
   await look(visitor, "conflict", tag, found);
   await page.click("#conflict [value=keep]");
   await page.click("#make-folder");
-  await page.fill("#folder-input", "合同与发票");
+  await page.fill("#new-folder-input", "合同与发票");
   await page.click("#new-folder button[type=submit]");
-  await page.waitForSelector("#folder-error:not(:empty)");
+  await page.waitForSelector("#new-folder-input-error:not(:empty)");
   await look(visitor, "new-folder", tag, found);
   await page.keyboard.press("Escape");
   await page.click("#account");

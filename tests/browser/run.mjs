@@ -5,6 +5,8 @@ import { join } from "node:path";
 import { declared, openBrowser, openDir, openProblems, openSite, SHOTS } from "./harness.mjs";
 import "./texts.mjs";
 import "./queue.mjs";
+import "./select.mjs";
+import "./vendor.mjs";
 import "./account.mjs";
 import "./upload.mjs";
 import "./folder.mjs";

@@ -21,7 +21,7 @@ done
 exec 9>.lock
 flock 9
 if ! cmp -s package-lock.json node_modules/.installed; then
-    npm ci --no-audit --no-fund --ignore-scripts --loglevel=error >/dev/null
+    npm ci --omit=optional --no-audit --no-fund --ignore-scripts --loglevel=error >/dev/null
     cp package-lock.json node_modules/.installed
 fi
 exec 9>&-

@@ -55,6 +55,61 @@ export function words(error, context = "") {
   });
 }
 
+/**
+ * @typedef {Record<string, string | number | boolean | null | undefined
+ *   | EventListener | ((event: any) => unknown)>} Props
+ */
+
+/**
+ * Builds an element. Properties are attributes, but: `class`; `text` is its text; `t`, `tLabel`,
+ * `tTitle` and `tPlaceholder` are keys of texts; `on…` are listeners; null and false are left out.
+ * Children that are strings become text.
+ * @template {keyof HTMLElementTagNameMap} T
+ * @param {T} tag
+ * @param {Props} [props]
+ * @param {...(Node | string | null)} children
+ * @returns {HTMLElementTagNameMap[T]}
+ */
+export function h(tag, props = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(props)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (typeof value === "function") {
+      element.addEventListener(name.slice(2), /** @type {EventListener} */ (value));
+    } else if (name === "text") element.textContent = String(value);
+    else if (Object.hasOwn(KEYED, name)) mark(element, name, String(value));
+    else element.setAttribute(name, value === true ? "" : String(value));
+  }
+  element.append(...children.filter((child) => child !== null));
+  return element;
+}
+
+/** Property of `h` -> the mark for the translator, and the attribute it fills. */
+const KEYED = Object.freeze(/** @type {Record<string, [string, string]>} */ ({
+  t: ["data-t", ""],
+  tLabel: ["data-t-label", "aria-label"],
+  tTitle: ["data-t-title", "title"],
+  tPlaceholder: ["data-t-placeholder", "placeholder"],
+}));
+
+/** @param {Element} element @param {string} name @param {string} key */
+function mark(element, name, key) {
+  const [mark, attribute] = KEYED[name] ?? ["", ""];
+  element.setAttribute(mark, key);
+  const text = t(/** @type {import("./i18n.js").Key} */ (key));
+  if (attribute === "") element.textContent = text;
+  else element.setAttribute(attribute, text);
+}
+
+/** An icon of the sprite. @param {string} name @param {string} [style] */
+export function icon(name, style = "icon") {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("class", style);
+  svg.setAttribute("aria-hidden", "true");
+  setIcon(svg, name);
+  return svg;
+}
+
 /** Puts the icons into the page, once: each use of one then asks nobody, not even offline. */
 export async function loadIcons() {
   try {
@@ -68,17 +123,38 @@ export async function loadIcons() {
   }
 }
 
-/** How long a passing note stays. */
+/** How long a passing note stays; one with something to do in it stays longer. */
 const NOTE_MS = 6_000;
+const NOTE_WITH_ACTION_MS = 12_000;
 
-/** Shows a short note that goes away by itself, and reads it out. @param {string} text */
-export function note(text) {
-  const place = find("#notes");
-  const line = document.createElement("p");
-  line.className = "note";
-  line.textContent = text;
-  place.replaceChildren(line);
-  setTimeout(() => line.remove(), NOTE_MS);
+/**
+ * Shows a short note that goes away by itself, and reads it out. While the pointer or the focus
+ * is on it, it stays.
+ * @param {string} text
+ * @param {{label: string, run: () => unknown}} [action] such as undoing what the note tells
+ */
+export function note(text, action) {
+  const line = h("div", { class: "note" }, h("p", { text }));
+  let timer = 0;
+  const close = () => line.remove();
+  const wait = () => {
+    clearTimeout(timer);
+    timer = window.setTimeout(close, action ? NOTE_WITH_ACTION_MS : NOTE_MS);
+  };
+  if (action) {
+    const run = () => {
+      close();
+      action.run();
+    };
+    line.append(h("button", { type: "button", class: "note-action", text: action.label,
+      onclick: run }));
+  }
+  for (const name of ["pointerenter", "focusin"]) {
+    line.addEventListener(name, () => clearTimeout(timer));
+  }
+  for (const name of ["pointerleave", "focusout"]) line.addEventListener(name, wait);
+  find("#notes").replaceChildren(line);
+  wait();
 }
 
 /** Reads a text out to those who listen, without showing it. @param {string} text */

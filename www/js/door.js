@@ -16,6 +16,7 @@ import { ApiError } from "./api.js";
 /** The place in the drive to go to: only ever a part of our own page. */
 function onward() {
   const next = new URLSearchParams(location.search).get("next") ?? "";
+  if (/^share\.html#\/[0-9a-f]+/.test(next)) return next;
   return `files.html${next.startsWith("#/") ? next : ""}`;
 }
 
@@ -28,7 +29,8 @@ function fieldOf(form, error) {
   const field = error instanceof ApiError ? error.field : null;
   const byCode = error instanceof ApiError
     ? { name_taken: "name", invalid_name: "name", weak_password: "password",
-        needs_name: "name", needs_password: "password" }[error.code]
+        needs_name: "name", needs_password: "password", code_required: "code", bad_code: "code",
+      }[error.code]
     : undefined;
   const input = form.elements.namedItem(field ?? byCode ?? "");
   return input instanceof HTMLInputElement ? input : null;
@@ -65,6 +67,14 @@ function revealer(form) {
   paint();
 }
 
+/** Shows the field of the second factor once the server asks for it.
+ * @param {HTMLFormElement} form @param {unknown} error */
+function askCode(form, error) {
+  const field = form.querySelector("#code-field");
+  const wanted = error instanceof ApiError && ["code_required", "bad_code"].includes(error.code);
+  if (wanted && field instanceof HTMLElement) field.hidden = false;
+}
+
 /** The first field that must be filled and is not. @param {Record<string, string>} fields */
 function missing(fields) {
   if (fields.name === "") return new ApiError(0, "needs_name");
@@ -97,6 +107,7 @@ export function open(door) {
     } catch (error) {
       busy = false;
       paint();
+      askCode(form, error);
       show(form, error, door.context);
     }
   });

@@ -1,31 +1,82 @@
 // files.js: the drive's page: who is logged in, which view is open, and the uploads, which go on
-// while views change. The next views (recycle bin, shares, …) are entries of VIEWS.
-import { logout, ROOT, session, upload } from "./api.js";
-import { askConflict, askFolder } from "./dialogs.js";
-import { find, note, say, words } from "./dom.js";
-import { arrived, here, openFolder } from "./folder.js";
+// while views change. Views that are no lists of nodes are loaded when they are opened.
+import { logout, onError, ROOT, session } from "./api.js";
+import { Browser } from "./browser.js";
+import { Deeds } from "./deeds.js";
+import { find, note, words } from "./dom.js";
 import { size } from "./format.js";
-import { onLanguage, t, tn } from "./i18n.js";
+import { onLanguage, t } from "./i18n.js";
+import { listenToKeys, showHelp } from "./keys.js";
+import { watchDrive } from "./live.js";
+import { drawPlaces, folderPlace, markPlace, placeOf } from "./places.js";
 import { ready, showPrefs } from "./prefs.js";
-import { Panel } from "./transfers.js";
-import { Queue, settled } from "./upload.js";
+import { nameOf, showTrail } from "./trail.js";
+import { Uploads } from "./uploads.js";
 
 /** @typedef {import("./api.js").User} User */
+/** @typedef {import("./browser.js").Place} Place */
+/** @typedef {{close?: () => void, changed?: (kinds: ReadonlySet<string>) => void}} View */
+
+/** When the used space is asked for after the last change. */
+const SPACE_MS = 800;
 
 /**
- * The first word of the address -> what shows it.
- * @type {Record<string, (rest: string) => unknown>}
+ * The views that are loaded when they are opened.
+ * @type {Record<string, (place: HTMLElement, rest: string[], user: User) => Promise<View>>}
  */
-const VIEWS = {
-  "": () => showFolder(ROOT),
-  folder: (id) => showFolder(decodeURIComponent(id)),
+const PAGES = {
+  shares: async (place) => (await import("./views/shares.js")).open(place),
+  public: async (place) => (await import("./views/public.js")).open(place),
+  settings: async (place, _, user) => (await import("./views/settings.js")).open(place, user),
+  admin: async (place, rest) => (await import("./views/admin.js")).open(place, rest),
 };
-
-/** Where a change of the used space is asked for after the last upload. */
-const USAGE_MS = 800;
 
 /** @type {User | null} */
 let user = null;
+/** @type {View | null} */
+let view = null;
+let turn = 0;
+let spaceTimer = 0;
+
+const deeds = new Deeds();
+const browser = new Browser(find("#list-view"), deeds);
+deeds.browser = browser;
+deeds.onSpace = () => {
+  clearTimeout(spaceTimer);
+  spaceTimer = window.setTimeout(loadUser, SPACE_MS);
+};
+browser.onDraw = () => {
+  const place = browser.place;
+  const { folder } = browser.listing;
+  showTrail(place?.folder && folder ? (browser.listing.path ?? [folder]) : []);
+};
+
+/** Where uploads go: the open folder, or the root from where there is none. */
+function here() {
+  const id = browser.place?.folder ?? ROOT;
+  return { id, name: nameOf(id) };
+}
+
+const uploads = new Uploads({
+  here,
+  arrived: (node, path) => {
+    const parent = node.parent ?? ROOT;
+    if (path === "" && browser.place?.folder === parent) browser.arrived(node);
+    else if (path !== "" && browser.place?.folder) refreshSoon();
+    deeds.onSpace();
+  },
+});
+
+let refreshTimer = 0;
+/** The folders that an upload made on its way appear, many of them at once. */
+function refreshSoon() {
+  if (refreshTimer === 0) {
+    refreshTimer = window.setTimeout(() => {
+      refreshTimer = 0;
+      browser.listing.refresh();
+    }, SPACE_MS);
+  }
+}
 
 /** Leaves for the log-in page, to come back here afterwards. */
 function leave() {
@@ -35,19 +86,39 @@ function leave() {
   location.assign(`login.html?${query}`);
 }
 
-/** @param {unknown} error */
-function isEnded(error) {
-  return error instanceof Error && "code" in error && error.code === "unauthenticated";
+async function route() {
+  const [, name = "", ...rest] = location.hash.split("/").map(safeDecode);
+  turn += 1;
+  const mine = turn;
+  view?.close?.();
+  view = null;
+  markPlace();
+  showSide(false);
+  const page = Object.hasOwn(PAGES, name) ? PAGES[name] : undefined;
+  find("#list-view").hidden = page !== undefined;
+  const holder = find("#page-view");
+  holder.hidden = page === undefined;
+  holder.replaceChildren();
+  if (!page) return browser.open(placeOf(name, rest.join("/")) ?? folderPlace(ROOT));
+  try {
+    if (!user) await loading;
+    if (!user || mine !== turn) return;
+    browser.place = null;
+    const opened = await page(holder, rest, user);
+    if (mine === turn) view = opened;
+    else opened.close?.();
+  } catch (error) {
+    note(words(error));
+  }
 }
 
-function route() {
-  const [, view = "", rest = ""] = location.hash.split("/");
-  (VIEWS[view] ?? VIEWS[""])?.(rest);
-}
-
-/** @param {string} id */
-async function showFolder(id) {
-  if (isEnded(await openFolder(id))) leave();
+/** @param {string} text a part of the address, which anybody may have typed */
+function safeDecode(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 function drawUser() {
@@ -61,136 +132,114 @@ function drawUser() {
   const share = quota > 0 ? Math.min(1, used / quota) : 0;
   const meter = find("#gauge");
   meter.setAttribute("aria-valuenow", String(Math.round(share * 100)));
-  const text = quota > 0 ? t("usage.of", { used: size(used), quota: size(quota) })
-    : t("usage.only", { used: size(used) });
+  const text =
+    quota > 0
+      ? t("usage.of", { used: size(used), quota: size(quota) })
+      : t("usage.only", { used: size(used) });
   meter.setAttribute("aria-valuetext", text);
   meter.dataset.full = share > 0.95 ? "full" : share > 0.8 ? "near" : "";
   find("#gauge-fill").style.inlineSize = `${share * 100}%`;
   find("#usage-text").textContent = text;
-  find("#usage").hidden = false;
 }
 
 async function loadUser() {
   try {
     user = await session();
     drawUser();
-  } catch (error) {
-    if (isEnded(error)) leave();
-    // Anything else: the list shows that the server cannot be reached, with a way to try again.
+  } catch {
+    // The list shows that the server cannot be reached; a session that has ended leads away.
   }
 }
 
-const queue = new Queue({
-  send: upload,
-  now: () => performance.now(),
-  later: (call, ms) => setTimeout(call, ms),
-  random: Math.random,
-});
-const transfers = new Panel(queue, () => performance.now());
-let usageTimer = 0;
-
-queue.onChange = (/** @type {import("./upload.js").Item} */ item) => {
-  transfers.changed(item);
-  if (item.state === "done" && item.node) {
-    arrived(item.node);
-    clearTimeout(usageTimer);
-    usageTimer = window.setTimeout(loadUser, USAGE_MS);
-  }
-  if (item.state === "asking") askNext();
-};
-
-function askNext() {
-  const item = queue.asking();
-  if (!item || document.querySelector("dialog[open]")) return;
-  askConflict(item, (answer, forAll) => {
-    queue.answer(item, answer, forAll);
-    askNext();
-  });
-}
-
-/** @param {Iterable<File>} files */
-function send(files) {
-  const { id, name } = here();
-  const added = queue.add(files, id, name);
-  if (added === 0) return;
-  transfers.fold(false);
-  say(tn("transfer.said_added", added));
-}
-
-/** The files of a drop; folders among them are counted, not read. @param {DataTransfer} data */
-function filesOf(data) {
-  const files = [];
-  let folders = 0;
-  for (const item of data.items) {
-    if (item.kind !== "file") continue;
-    const file = item.getAsFile();
-    if (item.webkitGetAsEntry()?.isDirectory) folders += 1;
-    else if (file) files.push(file);
-  }
-  return { files, folders };
-}
-
-function takeDrops() {
-  const curtain = find("#drop");
-  let depth = 0;
-  /** @param {DragEvent} event @param {number} by */
-  const move = (event, by) => {
-    if (!event.dataTransfer?.types.includes("Files")) return;
-    event.preventDefault();
-    depth = Math.max(0, depth + by);
-    find("#drop-text").textContent = t("files.drop", { folder: here().name });
-    curtain.hidden = depth === 0;
-  };
-  window.addEventListener("dragenter", (event) => move(event, 1));
-  window.addEventListener("dragleave", (event) => move(event, -1));
-  window.addEventListener("dragover", (event) => move(event, 0));
-  window.addEventListener("drop", (event) => {
-    move(event, -depth);
-    if (!event.dataTransfer) return;
-    const { files, folders } = filesOf(event.dataTransfer);
-    if (folders > 0) note(t("files.no_folders"));
-    send(files);
-  });
-}
-
-function takeChoices() {
-  const picker = /** @type {HTMLInputElement} */ (find("#picker"));
-  for (const button of document.querySelectorAll("[data-pick]")) {
-    button.addEventListener("click", () => picker.click());
-  }
-  picker.addEventListener("change", () => {
-    send(picker.files ?? []);
-    picker.value = "";
-  });
-  find("#make-folder").addEventListener("click", () => askFolder(here().id, arrived));
+async function begin() {
+  await loadUser();
+  if (!user) return;
+  drawPlaces(user.role === "admin");
+  await uploads.restore(user.id);
 }
 
 async function end() {
   try {
+    user = null;
     await logout();
     location.assign("login.html");
   } catch (error) {
-    if (isEnded(error)) leave();
-    else note(words(error));
+    note(words(error));
   }
 }
 
-find("#log-out").addEventListener("click", end);
-find("#skip").addEventListener("click", (event) => {
-  event.preventDefault(); // the address after # names the view
-  find("#folder-name").focus();
+/** The bar of places on a narrow page. @param {boolean} open */
+function showSide(open) {
+  document.body.toggleAttribute("data-side", open);
+  find("#side-shade").hidden = !open;
+  find("#open-side").setAttribute("aria-expanded", String(open));
+  if (open) find("#side").querySelector("a")?.focus();
+}
+
+function listenToBar() {
+  find("#open-side").addEventListener("click", () =>
+    showSide(!document.body.hasAttribute("data-side")),
+  );
+  find("#side-shade").addEventListener("click", () => showSide(false));
+  find("#side").addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !document.body.hasAttribute("data-side")) return;
+    showSide(false);
+    find("#open-side").focus();
+  });
+  find("#log-out").addEventListener("click", end);
+  find("#account-menu a").addEventListener("click", () => find("#account-menu").hidePopover());
+  find("#help").addEventListener("click", showHelp);
+  find("#skip").addEventListener("click", (event) => {
+    event.preventDefault(); // the address after # names the view
+    (find("#list-view").hidden ? find("#page-view h1") : find("#folder-name")).focus();
+  });
+  const words = /** @type {HTMLInputElement} */ (find("#search-input"));
+  find("#search").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const text = words.value.trim();
+    if (text !== "") location.hash = `#/search/${encodeURIComponent(text)}`;
+  });
+}
+
+function listenToPage() {
+  listenToKeys({
+    "/": () => find("#search-input").focus(),
+    "?": showHelp,
+    "Shift+N": () => browser.place?.folder && deeds.makeFolder(browser.place.folder),
+    "Shift+U": () => find("#picker").click(),
+    "Shift+V": () => find("#view-mode").click(),
+  });
+  document.addEventListener("paste", (event) => {
+    const at = event.target instanceof Element ? event.target : document.body;
+    if (at.closest("input, textarea, dialog")) return;
+    const files = [...(event.clipboardData?.files ?? [])];
+    const folder = browser.place?.folder;
+    if (files.length > 0) uploads.paste(files);
+    else if (folder) deeds.paste(folder);
+  });
+  watchDrive((kinds, folders) => {
+    const place = browser.place;
+    const again = kinds.has("open");
+    const shown = place?.folder
+      ? folders.has(place.folder) || folders.has("all")
+      : place?.kind === "trash"
+        ? kinds.has("trash")
+        : kinds.has("files");
+    if (place && (shown || again)) browser.listing.refresh();
+    if (again || kinds.has("account") || kinds.has("files") || kinds.has("trash")) deeds.onSpace();
+    view?.changed?.(kinds);
+  });
+}
+
+onError((error) => {
+  if (error.code === "unauthenticated") leave();
 });
-find("#new-folder").addEventListener("close", askNext);
+listenToBar();
+listenToPage();
 window.addEventListener("hashchange", route);
-window.addEventListener("online", () => queue.wake());
-window.addEventListener("offline", () => note(t("files.offline")));
-window.addEventListener("beforeunload", (event) => {
-  if (queue.items.some((item) => !settled(item))) event.preventDefault();
-});
-takeDrops();
-takeChoices();
 showPrefs(find("[data-prefs]"));
 onLanguage(drawUser);
+drawPlaces(false);
 ready("files.title");
-loadUser();
+const loading = begin();
 route();

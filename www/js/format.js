@@ -32,6 +32,22 @@ export function fullMoment(ms) {
   return new Date(ms).toLocaleString(language(), { dateStyle: "full", timeStyle: "medium" });
 }
 
+/** A day, short. @param {number} ms */
+export function shortDate(ms) {
+  return new Date(ms).toLocaleDateString(language(), { year: "numeric", month: "short",
+    day: "numeric" });
+}
+
+/** A moment, short. @param {number} ms */
+export function shortMoment(ms) {
+  return new Date(ms).toLocaleString(language(), { dateStyle: "medium", timeStyle: "short" });
+}
+
+/** @param {number} n */
+export function number(n) {
+  return n.toLocaleString(language());
+}
+
 /** How long something will still take. @param {number} seconds */
 export function left(seconds) {
   const whole = Math.max(1, Math.ceil(seconds));

@@ -70,10 +70,11 @@ export function t(key, values = {}) {
  * The text for a count: picks `<base>_one` or `<base>_other`.
  * @param {string} base
  * @param {number} n
+ * @param {Record<string, string | number>} [values]
  */
-export function tn(base, n) {
+export function tn(base, n, values = {}) {
   const form = new Intl.PluralRules(current).select(n) === "one" ? "one" : "other";
-  return t(/** @type {Key} */ (`${base}_${form}`), { n: n.toLocaleString(current) });
+  return t(/** @type {Key} */ (`${base}_${form}`), { ...values, n: n.toLocaleString(current) });
 }
 
 /** Fills every marked place at or under a root. @param {ParentNode} root */

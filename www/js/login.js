@@ -8,7 +8,9 @@ open({
   context: "login",
   go: "login.go",
   going: "login.going",
-  send: ({ name = "", password = "" }) => login({ name: name.trim(), password }),
+  send: ({ name = "", password = "", code = "" }) => login({
+    name: name.trim(), password, ...(code.trim() === "" ? {} : { code: code.replace(/\s/g, "") }),
+  }),
 });
 find("#ended").hidden = !new URLSearchParams(location.search).has("ended");
 ready("login.title");

@@ -1,6 +1,7 @@
-// rows.js: a long list of which only the visible part is in the document. Knows nothing of files.
+// rows.js: a long list of which only the visible part is in the document, in one column or as
+// tiles. Knows nothing of files.
 
-/** Rows drawn beyond each edge, so that scrolling and the tab key find the next ones in place. */
+/** Lines drawn beyond each edge, so that scrolling and the tab key find the next ones in place. */
 const OVERSCAN = 8;
 
 /**
@@ -15,7 +16,8 @@ const OVERSCAN = 8;
 export class Rows {
   /**
    * @param {HTMLElement} scroller what scrolls
-   * @param {HTMLElement} body what holds the rows; its `--row` is their height in pixels
+   * @param {HTMLElement} body what holds the rows; its `--row` is their height in pixels, its
+   *   `--tile` the least width of a tile, 0 for one column
    * @param {Look<T>} look
    */
   constructor(scroller, body, look) {
@@ -27,6 +29,7 @@ export class Rows {
     /** The row that stays in the document because it holds the focus. */
     this.active = 0;
     this.height = 1;
+    this.columns = 1;
     /** @type {Map<string, HTMLElement>} */
     this.drawn = new Map();
     this.frame = 0;
@@ -49,8 +52,9 @@ export class Rows {
   draw() {
     cancelAnimationFrame(this.frame);
     this.frame = 0;
-    this.height = parseFloat(getComputedStyle(this.body).getPropertyValue("--row")) || 48;
-    this.body.style.blockSize = `${this.items.length * this.height}px`;
+    this.#measure();
+    const lines = Math.ceil(this.items.length / this.columns);
+    this.body.style.blockSize = `${lines * this.height}px`;
     const [first, last] = this.range();
     const wanted = [];
     if (this.active < first) wanted.push(this.active);
@@ -59,19 +63,30 @@ export class Rows {
     this.#place(wanted);
   }
 
+  #measure() {
+    const style = getComputedStyle(this.body);
+    this.height = parseFloat(style.getPropertyValue("--row")) || 48;
+    const tile = parseFloat(style.getPropertyValue("--tile")) || 0;
+    const width = this.body.clientWidth - parseFloat(style.paddingLeft) * 2;
+    const columns = tile > 0 ? Math.max(2, Math.floor(width / tile)) : 1;
+    if (columns !== this.columns) this.body.style.setProperty("--columns", String(columns));
+    this.columns = columns;
+  }
+
   /** The indexes to draw, the second one excluded. @returns {[number, number]} */
   range() {
     const top = this.scroller.scrollTop - this.body.offsetTop;
-    const first = Math.floor(top / this.height) - OVERSCAN;
-    const count = Math.ceil(this.scroller.clientHeight / this.height) + 2 * OVERSCAN;
+    const first = (Math.floor(top / this.height) - OVERSCAN) * this.columns;
+    const lines = Math.ceil(this.scroller.clientHeight / this.height) + 2 * OVERSCAN;
     const from = Math.max(0, Math.min(first, this.items.length));
-    return [from, Math.min(this.items.length, from + count)];
+    return [from, Math.min(this.items.length, from + lines * this.columns)];
   }
 
   /** Brings a row into view and into the document. @param {number} index */
   reveal(index) {
     this.active = Math.max(0, Math.min(index, this.items.length - 1));
-    const top = this.body.offsetTop + this.active * this.height;
+    const line = Math.floor(this.active / this.columns);
+    const top = this.body.offsetTop + line * this.height;
     const bottom = top + this.height - this.scroller.clientHeight;
     if (this.scroller.scrollTop > top - this.body.offsetTop) {
       this.scroller.scrollTop = top - this.body.offsetTop;
@@ -98,7 +113,9 @@ export class Rows {
       next.set(key, row);
       if (row === before) before = before.nextElementSibling;
       else this.body.insertBefore(row, before);
-      row.style.transform = `translateY(${index * this.height}px)`;
+      const column = index % this.columns;
+      const line = (index - column) / this.columns;
+      row.style.transform = `translate(${column * 100}%, ${line * this.height}px)`;
       this.look.fill(row, item, index);
     }
     for (const [key, row] of this.drawn) if (!next.has(key)) row.remove();

@@ -1,83 +1,53 @@
-// trail.js: the folders from the root to where we are, as links.
-import { list, ROOT } from "./api.js";
-import { find } from "./dom.js";
+// trail.js: the folders from the root to where we are, as links, and what folders are called.
+import { ROOT } from "./api.js";
+import { find, h } from "./dom.js";
 import { t } from "./i18n.js";
 
-/** @typedef {{id: string, parent: string, name: string}} Step */
+/** @typedef {import("./api.js").Crumb} Crumb */
 
-/** Folders above one another that are looked up; a longer way is cut at its far end. */
-const STEPS_MAX = 64;
-
-/** Folders seen so far: walking through them asks nothing. @type {Map<string, Step>} */
-const seen = new Map();
+/** What folders seen so far are called. @type {Map<string, string>} */
+const names = new Map();
 
 /** The page's address of a folder. @param {string} id */
 export function addressOf(id) {
   return id === ROOT ? "#/" : `#/folder/${encodeURIComponent(id)}`;
 }
 
-/** Remembers a folder. @param {import("./api.js").Node} node */
-export function remember(node) {
-  seen.set(node.id, { id: node.id, parent: node.parent ?? ROOT, name: node.name });
+/** Remembers what a page of a folder tells. @param {import("./api.js").Page} page */
+export function remember(page) {
+  for (const crumb of page.path ?? []) names.set(crumb.id, crumb.name);
+  if (page.folder) names.set(page.folder.id, page.folder.name);
+  for (const node of page.nodes) if (node.kind === "folder") names.set(node.id, node.name);
 }
 
 /** What a folder is called, as far as that is known. @param {string} id */
 export function nameOf(id) {
-  return seen.get(id)?.name ?? "…";
+  return id === ROOT ? t("files.title") : (names.get(id) ?? "…");
+}
+
+/** @param {Crumb} step @param {string} address @param {boolean} here */
+function crumb(step, address, here) {
+  return h(
+    "li",
+    {},
+    h("a", {
+      href: address,
+      text: step.name,
+      "aria-current": here ? "page" : null,
+      "data-into": here ? null : step.id,
+    }),
+  );
 }
 
 /**
- * The folders above and including one, the root excluded.
- * @param {string} id
- * @returns {Promise<Step[]>}
+ * Shows the way to a folder.
+ * @param {readonly Crumb[]} path without the root, the folder itself last
+ * @param {(id: string) => string} [address]
+ * @param {string} [root] what the root is called
  */
-async function stepsTo(id) {
-  const steps = [];
-  for (let at = id; at !== ROOT && steps.length < STEPS_MAX; ) {
-    let step = seen.get(at);
-    if (!step) {
-      const { folder } = await list(at, { limit: 1 });
-      if (!folder) break; // it is the root under its own id
-      remember(folder);
-      step = seen.get(at) ?? { id: at, parent: folder.parent ?? ROOT, name: folder.name };
-    }
-    steps.unshift(step);
-    at = step.parent;
-  }
-  return steps;
-}
-
-/** @param {string} id @param {string} name @param {boolean} here */
-function crumb(id, name, here) {
-  const item = document.createElement("li");
-  const link = document.createElement("a");
-  link.href = addressOf(id);
-  link.textContent = name;
-  if (here) link.setAttribute("aria-current", "page");
-  item.append(link);
-  return item;
-}
-
-/** @param {Step[]} steps */
-function draw(steps) {
-  const last = steps.at(-1);
-  const items = [crumb(ROOT, t("files.title"), false)];
-  for (const step of steps) items.push(crumb(step.id, step.name, step === last));
+export function showTrail(path, address = addressOf, root = t("files.title")) {
+  const last = path.at(-1);
+  const steps = [{ id: ROOT, name: root }, ...path];
+  const items = steps.map((step) => crumb(step, address(step.id), step === last));
   find("#crumbs").replaceChildren(...(last ? items : [])); // at the root the heading says it all
-}
-
-let turn = 0;
-
-/** Shows the way to a folder. What cannot be looked up is left out. @param {string} id */
-export async function showTrail(id) {
-  turn += 1;
-  const mine = turn;
-  const known = seen.get(id);
-  draw(known ? [known] : []);
-  try {
-    const steps = await stepsTo(id);
-    if (mine === turn) draw(steps);
-  } catch {
-    // The list itself tells what is wrong with the server; the way home is already shown.
-  }
 }
