@@ -20,7 +20,8 @@
 //! 4. [`storage`] is `fdfs_storaged`. [`storage::commit`] is the heart: one operation from its
 //!    first byte to its answer, which cannot be made before everything is on disk.
 //!    [`storage::disk`] alone touches stored files, [`storage::sums`] proves that they are what
-//!    was stored, [`storage::binlog`] records each change.
+//!    was stored, [`storage::binlog`] records each change, [`storage::sync`] brings it to the
+//!    other members of the group.
 //!
 //! # The drive
 //!

@@ -26,7 +26,10 @@ const MAY_USE: &[(&str, &str)] = &[
     ("src/fcgi", "thiserror"),
     ("src/net", "anyhow bytes env_logger getrandom log proto rustix socket2 thiserror tokio"),
     ("src/tracker", "anyhow log net proto thiserror tokio"),
-    ("src/storage", "anyhow bytes crc32fast log net proto rustix serde_json thiserror tokio"),
+    (
+        "src/storage",
+        "anyhow bytes crc32fast flate2 log net proto rustix serde_json thiserror tokio",
+    ),
     (
         "src/web",
         "anyhow argon2 bytes crc32fast fcgi futures-util hmac infer log md-5 multer mysql_async \

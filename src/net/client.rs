@@ -30,6 +30,8 @@ pub mod storage; // upload, download, delete, metadata
 
 pub mod change; // appenders and slaves
 
+pub mod replicate; // as one storage to another
+
 use pool::{Pool, PoolSettings, Taken};
 use storage::{Content, Download};
 use tracker::Trackers;

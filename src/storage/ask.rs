@@ -42,6 +42,9 @@ pub(crate) enum AskError {
     Refused(Status),
     #[error("the tracker's answer is malformed: {0}")]
     Malformed(#[from] DecodeError),
+    /// It believes that we still need an initial copy.
+    #[error("the tracker takes this storage for a new one")]
+    TakenForNew,
 }
 
 /// One request and its answer on an open connection.

@@ -18,13 +18,15 @@ use proto::{
     tracker::{PATHS_MAX, TRACKERS_MAX},
 };
 
-use crate::{commit::Durability, store::Distribution, sums::VerifyReads};
+use crate::{commit::Durability, store::Distribution, sums::VerifyReads, sync::plan::DailyWindow};
 
 /// How deep `#include` lines may lead.
 const INCLUDE_DEPTH_MAX: usize = 8;
 /// Largest configuration file.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 const TRACKER_PORT: u16 = 22122;
+/// Records on their way to one peer when the file does not say.
+const SYNC_THREADS_AUTO: i64 = 16;
 
 /// Every key of the reference and ours; others are reported as unknown.
 const KNOWN: &str = "disabled group_name bind_addr client_bind port address_family server_id \
@@ -83,6 +85,13 @@ pub(crate) struct Config {
     pub(crate) upload_priority: i64,
     pub(crate) distribution: Distribution,
     pub(crate) check_marks: bool,
+    /// Records on their way to one peer at one time.
+    pub(crate) sync_threads: usize,
+    /// The pause of a sender that has nothing to send.
+    pub(crate) sync_wait: Duration,
+    pub(crate) sync_window: DailyWindow,
+    /// Records sent after which a mark is saved.
+    pub(crate) mark_every: u64,
     pub(crate) durability: Durability,
     pub(crate) verify_reads: VerifyReads,
     pub(crate) log_level: LevelFilter,
@@ -153,12 +162,41 @@ fn check(ini: &Ini) -> anyhow::Result<Config> {
             _ => Distribution::Hashed,
         },
         check_marks: ini.bool_or("check_store_path_mark", true),
+        sync_threads: sync_threads(ini)?,
+        sync_wait: Duration::from_millis(
+            int(ini, "sync_wait_msec", 100, 1, 3_600_000)?.unsigned_abs(),
+        ),
+        sync_window: DailyWindow {
+            from: minute(ini, "sync_start_time", DailyWindow::ALWAYS.from)?,
+            to: minute(ini, "sync_end_time", DailyWindow::ALWAYS.to)?,
+        },
+        mark_every: int(ini, "write_mark_file_freq", 500, 1, i64::MAX)?.unsigned_abs(),
         durability: durability(ini)?,
         verify_reads: verify_reads(ini)?,
         log_level: log_level(ini)?,
         remarks: remarks(ini),
         base_path,
     })
+}
+
+/// `sync_max_threads`: a number, or `auto`. The reference takes two per store path; a peer of ours
+/// syncs many files at once, so more of them on the way cost it no more.
+fn sync_threads(ini: &Ini) -> Result<usize, IniError> {
+    let auto = ini.get("sync_max_threads").is_none_or(|entry| entry.value == "auto");
+    let threads = if auto { SYNC_THREADS_AUTO } else { int(ini, "sync_max_threads", 1, 1, 256)? };
+    let least = int(ini, "sync_min_threads", 1, 1, 256)?;
+    Ok(usize::try_from(threads.max(least)).unwrap_or(1))
+}
+
+/// `HH:MM` as a minute of the day.
+fn minute(ini: &Ini, key: &str, default: u16) -> Result<u16, IniError> {
+    let Some(entry) = ini.get(key) else { return Ok(default) };
+    let parse = |text: &str| -> Option<u16> {
+        let (hour, minute) = text.split_once(':')?;
+        let (hour, minute): (u16, u16) = (hour.trim().parse().ok()?, minute.trim().parse().ok()?);
+        (hour < 24 && minute < 60).then_some(hour * 60 + minute)
+    };
+    parse(&entry.value).ok_or_else(|| entry.refuse("must be a time such as 23:30"))
 }
 
 fn int(ini: &Ini, key: &str, default: i64, min: i64, max: i64) -> Result<i64, IniError> {

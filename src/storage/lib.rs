@@ -27,6 +27,10 @@ mod start; // what lies on the disks at start-up
 
 mod store; // what all handlers share
 
+mod progress; // how far each peer has got
+
+pub mod sync; // replication
+
 mod service; // one file per family of commands
 
 mod verify; // everything that is stored, compared while nobody serves it

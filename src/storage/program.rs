@@ -23,6 +23,7 @@ use net::{
     serve::{Admission, serve},
     shutdown::Stop,
 };
+use proto::ids::StorageId;
 use tokio::task::JoinSet;
 
 use crate::{
@@ -38,6 +39,7 @@ use crate::{
     state::counters::{Counters, Numbers},
     store::{Parts, Store},
     sums::Sums,
+    sync::{self, peers::Peers},
     verify,
 };
 
@@ -184,15 +186,26 @@ fn background(
     store: &Arc<Store>,
     identity: Arc<IdentityFile>,
     port: u16,
-    id: Option<proto::ids::StorageId>,
+    id: Option<StorageId>,
     stop: &Stop,
 ) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     let (config, store) = (Arc::clone(config), Arc::clone(store));
     let path = start::numbers_path(&config.base_path);
     let interval = config.stat_file_interval;
-    let reporter =
-        Reporter::new(world.clone(), Arc::clone(&config), Arc::clone(&store), identity, port, id);
+    let own = id.or_else(|| StorageId::from_ip(store.facts.addresses.first()));
+    let peers = Arc::new(Peers::new(own));
+    let sharing = sync::Shared {
+        world: world.clone(),
+        config: Arc::clone(&config),
+        store: Arc::clone(&store),
+        identity: Arc::clone(&identity),
+        peers: Arc::clone(&peers),
+        port,
+    };
+    tasks.spawn(sync::supervise(Arc::new(sharing), stop.clone()));
+    let (shared, kept) = (Arc::clone(&config), Arc::clone(&store));
+    let reporter = Reporter::new(world.clone(), shared, kept, identity, peers, port, id);
     let reporter = Arc::new(reporter);
     for tracker in &config.trackers {
         tasks.spawn(Arc::clone(&reporter).run(*tracker, stop.clone()));

@@ -16,10 +16,11 @@ use proto::{
     ids::StorageId,
     status::{Status, StorageState},
     tracker::{
-        Brief, Megabytes, Space, UnixTime, Version,
+        Megabytes, STORAGES_PER_GROUP_MAX, Space, UnixTime, Version,
         beat::{Beat, Changes, DiskUsage, Statistics},
         join::{Join, JoinAnswer, ReportedState, TrackerHost},
-        sync::SyncPoint,
+        status::ReplicaChange,
+        sync::{SyncPoint, SyncReport, SyncedUntil},
     },
 };
 
@@ -30,6 +31,7 @@ use crate::{
     parameters::MEGABYTE_SHIFT,
     start::IdentityFile,
     store::Store,
+    sync::peers::Peers,
 };
 
 /// The level of the reference that we speak; monitoring shows it.
@@ -49,18 +51,11 @@ pub(crate) struct Reporter {
     /// `None` unless storages have ids.
     pub(crate) id: Option<StorageId>,
     pub(crate) up_since: UnixTime,
-    group: Mutex<Group>,
+    pub(crate) peers: Arc<Peers>,
+    /// Trackers that have accepted a join.
+    joined: Mutex<Vec<SocketAddr>>,
     // Held over a question: only one session may ask for the source of the initial copy.
     arranging: tokio::sync::Mutex<()>,
-}
-
-/// What the trackers told about our group.
-#[derive(Debug, Default)]
-struct Group {
-    members: Vec<Brief>,
-    leader: Option<SocketAddr>,
-    /// Trackers that have accepted a join.
-    joined: Vec<SocketAddr>,
 }
 
 impl Reporter {
@@ -69,12 +64,13 @@ impl Reporter {
         config: Arc<Config>,
         store: Arc<Store>,
         identity: Arc<IdentityFile>,
+        peers: Arc<Peers>,
         port: u16,
         id: Option<StorageId>,
     ) -> Self {
         let up_since = UnixTime(i64::try_from(world.clock.now().secs()).unwrap_or(i64::MAX));
-        let (group, arranging) = (Mutex::default(), tokio::sync::Mutex::default());
-        Self { world, config, store, identity, port, id, up_since, group, arranging }
+        let (joined, arranging) = (Mutex::default(), tokio::sync::Mutex::default());
+        Self { world, config, store, identity, peers, port, id, up_since, joined, arranging }
     }
 
     /// Talks to one tracker until the program ends.
@@ -117,10 +113,12 @@ impl Reporter {
         beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         usages.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut sent = Statistics::default();
+        let mut told = 0;
         loop {
             let body = tokio::select! {
                 biased;
                 _ = beats.tick() => {
+                    told = self.report_synced(&mut conn, tracker, told).await?;
                     let now = self.store.counters.snapshot().statistics;
                     let statistics = (now != sent).then_some(now);
                     sent = now;
@@ -135,7 +133,7 @@ impl Reporter {
                 // Seen at once and not at the next beat: until then no upload is sent here.
                 error = conn.broken() => return Err(error.into()),
             };
-            self.told(tracker, Changes::decode(&body)?);
+            self.told(&mut conn, tracker, &body).await?;
         }
     }
 
@@ -163,21 +161,19 @@ impl Reporter {
         join.encode(&mut body);
         let answer = exchange(conn, Command::StorageJoin, &body).await?;
         let answer = JoinAnswer::decode(&answer)?;
-        let mut group = self.group.lock().expect("no code panics while holding this lock");
-        if !group.joined.contains(&tracker) {
-            group.joined.push(tracker);
+        let mut joined = self.joined.lock().expect("no code panics while holding this lock");
+        if !joined.contains(&tracker) {
+            joined.push(tracker);
         }
         Ok(answer.state)
     }
 
     /// What we know of our own state (storage.md 6.4).
     fn own_state(&self) -> ReportedState {
-        let group = self.group.lock().expect("no code panics while holding this lock");
-        let own = self.id.or_else(|| StorageId::from_ip(self.store.facts.addresses.first()));
-        let listed = group.members.iter().find(|brief| own.is_some() && brief.id == own);
-        match listed {
-            Some(brief) => ReportedState::Known(brief.state),
-            None if self.config.trackers.len() <= group.joined.len().max(1) => {
+        let joined = self.joined.lock().expect("no code panics while holding this lock").len();
+        match self.peers.own_state() {
+            Some(state) => ReportedState::Known(state),
+            None if self.config.trackers.len() <= joined.max(1) => {
                 ReportedState::Known(StorageState::Init)
             }
             None => ReportedState::Unknown,
@@ -235,23 +231,62 @@ impl Reporter {
 
     /// Whether this tracker's word about the group counts.
     fn leads(&self, tracker: SocketAddr) -> bool {
-        let group = self.group.lock().expect("no code panics while holding this lock");
-        self.config.trackers.len() == 1 || group.leader == Some(tracker)
+        self.config.trackers.len() == 1 || self.peers.leader() == Some(tracker)
     }
 
-    fn told(&self, tracker: SocketAddr, changes: Changes) {
-        let mut group = self.group.lock().expect("no code panics while holding this lock");
+    /// Takes over what a tracker says of itself and of the group, and tells it what we know
+    /// better (85).
+    async fn told(
+        &self,
+        conn: &mut Conn,
+        tracker: SocketAddr,
+        body: &[u8],
+    ) -> Result<(), AskError> {
+        let changes = Changes::decode(body)?;
         if let Some(leader) = changes.leader {
             let at = leader.address.map(|ip| SocketAddr::new(ip, leader.port));
-            if at != group.leader {
+            if at != self.peers.leader() {
                 log::info!("tracker {tracker} names the leader: {at:?}");
             }
-            group.leader = at;
+            self.peers.set_leader(at);
         }
-        if let Some(members) = changes.group {
-            log::info!("tracker {tracker} lists {} storages of the group", members.len());
-            group.members = members;
+        let Some(members) = changes.group else { return Ok(()) };
+        log::debug!("tracker {tracker} lists {} storages of the group", members.len());
+        let merged = self.peers.told(&members);
+        for id in merged.refused {
+            log::error!("storage {id} is not taken in: a group has {STORAGES_PER_GROUP_MAX}");
         }
+        if !merged.reports.is_empty() {
+            let mut body = Vec::new();
+            ReplicaChange { briefs: merged.reports }.encode(&mut body);
+            exchange(conn, Command::StorageReplicaChg, &body).await?;
+        }
+        if merged.join_again { Err(AskError::TakenForNew) } else { Ok(()) }
+    }
+
+    /// Tells up to when we have everything from each member (89), if that has changed since
+    /// `told`. The number of what is told now.
+    async fn report_synced(
+        &self,
+        conn: &mut Conn,
+        tracker: SocketAddr,
+        told: u64,
+    ) -> Result<u64, AskError> {
+        let (version, synced) = self.store.progress.synced();
+        let table = self.peers.watch().borrow().clone();
+        let record = |id: &StorageId| SyncedUntil {
+            source: *id,
+            until: synced.get(id).copied().unwrap_or(0),
+        };
+        let records: Vec<_> = table.keys().map(record).collect();
+        if version == told || records.is_empty() {
+            return Ok(told);
+        }
+        let mut body = Vec::new();
+        SyncReport { records }.encode(&mut body);
+        let answer = exchange(conn, Command::StorageSyncReport, &body).await?;
+        self.told(conn, tracker, &answer).await?;
+        Ok(version)
     }
 
     /// Measures all store paths, which the space checks of uploads use too.

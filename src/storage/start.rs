@@ -27,7 +27,7 @@ use crate::{
         identity::Identity,
         path_mark::{self, Verdict},
     },
-    store::own,
+    store::{own, replica},
     sums::{Changing, Kept, Sums},
 };
 
@@ -162,8 +162,7 @@ pub(crate) fn log(disk: &Arc<dyn Disk>, base: &Path) -> anyhow::Result<Log> {
     if 0 < tail.damaged {
         log::error!("{} damaged lines near the end of the binlog", tail.damaged);
     }
-    let (file, offset) = log.position();
-    log::info!("binlog continues in file {file} at {offset}");
+    log::info!("binlog continues at {}", log.position());
     Ok(log)
 }
 
@@ -214,6 +213,9 @@ fn finish_edit(
             let before = file.stat()?.len;
             note.apply(&*file, true)?;
             finish_sums(sums, &name, &note, &*file)?;
+            if let Some(at) = note.edit.replica {
+                file.set_mtime(i64::from(at))?;
+            }
             let at = u32::try_from(file.stat()?.mtime).unwrap_or(0);
             let (act, first) = match note.edit.kind {
                 EditKind::Append => (Act::Append, note.edit.offset),
@@ -223,7 +225,10 @@ fn finish_edit(
                 }
             };
             let second = if act == Act::Truncate { note.edit.offset } else { note.edit.len };
-            let mut line = own(at, act, &name);
+            let mut line = match note.edit.replica {
+                Some(at) => replica(at, act, &name),
+                None => own(at, act, &name),
+            };
             line.extra = Some(format!("{first} {second}"));
             log.append(&line.line()?)?;
             log.sync()?;

@@ -32,6 +32,7 @@ use crate::{
     },
     health::Health,
     parameters::{Parameters, PathPolicy},
+    progress::Progress,
     state::{counters::Counters, names::RecentNames},
     sums::Sums,
 };
@@ -74,6 +75,7 @@ pub(crate) struct Store {
     pub(crate) distribution: Distribution,
     /// Longest silence of a peer that takes a download.
     pub(crate) network_timeout: Duration,
+    pub(crate) progress: Progress,
     health: Mutex<Health>,
     names: Mutex<RecentNames>,
     // Held while a file changes, which takes disk time: the one lock that may see a wait.
@@ -128,6 +130,7 @@ impl Store {
             durability: parts.durability,
             distribution: parts.distribution,
             network_timeout: parts.network_timeout,
+            progress: Progress::default(),
             health: Mutex::new(Health::new(&parts.read_only)),
             names: Mutex::new(RecentNames::default()),
             changing,
@@ -235,6 +238,13 @@ impl Store {
         self.changing.get(index).expect("there is a lock for every remainder").lock().await
     }
 
+    /// The same for a name that may be that of metadata, which are locked with their file.
+    pub(crate) async fn lock_file(&self, name: &FileName) -> tokio::sync::MutexGuard<'_, ()> {
+        let file = name.as_str().strip_suffix("-m");
+        let file = file.and_then(|file| FileName::parse(file, self.places.count()).ok());
+        self.lock_name(file.as_ref().unwrap_or(name)).await
+    }
+
     /// Whether existing files of this path may be changed, and slaves added.
     pub(crate) fn takes_changes(&self, path: StorePath) -> bool {
         self.health().takes_changes(path)
@@ -266,4 +276,9 @@ impl std::fmt::Debug for Store {
 /// A record of one of our own operations on `name`.
 pub(crate) fn own(at: u32, act: Act, name: &FileName) -> Record {
     Record::new(at, Op::own(act), name.as_str().to_owned())
+}
+
+/// A record of an operation that a peer has sent us, with the time that the peer gave it.
+pub(crate) fn replica(at: u32, act: Act, name: &FileName) -> Record {
+    Record::new(at, Op { act, replica: true }, name.as_str().to_owned())
 }

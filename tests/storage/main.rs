@@ -7,6 +7,7 @@ mod cluster;
 mod damage; // changed bytes are never served, all of them found
 
 mod recorded; // the reference's own conversations, replayed
+mod replication; // what peers send
 
 use std::{fs, io::Write as _, path::Path};
 

@@ -30,7 +30,7 @@ use crate::ports::Fut;
 /// Longest small answer: the text of all metadata a request may set.
 const ANSWER_BYTES_MAX: usize = CHUNK_BYTES_MAX;
 /// A storage syncs the file before it answers; slower than this no disk of ours may be.
-const SYNC_BYTES_PER_SEC_MIN: u64 = 16 << 20;
+pub(super) const SYNC_BYTES_PER_SEC_MIN: u64 = 16 << 20;
 
 /// Content to be uploaded: pieces in order, then none.
 pub trait Content: Send {
@@ -106,7 +106,7 @@ pub(super) async fn send(
 
 /// Sends `size` bytes. False if the storage answered before it had them all: it has refused,
 /// and to send on would only lose its answer.
-async fn send_content(
+pub(super) async fn send_content(
     conn: &mut Conn,
     server: SocketAddr,
     size: u64,

@@ -6,8 +6,10 @@
 pub mod append;
 pub mod delete;
 pub mod download;
+pub mod fetch;
 pub mod info;
 pub mod metadata;
+pub mod replicate;
 pub mod upload;
 
 #[cfg(test)]

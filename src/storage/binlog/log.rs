@@ -16,6 +16,7 @@ use std::{
 
 use proto::binlog::{LINE_MAX, Record};
 
+use super::Position;
 use crate::disk::{
     port::{Disk, DiskFile, Open},
     write::{read_whole, replace_whole},
@@ -107,9 +108,9 @@ impl Log {
         self.file.sync_data()
     }
 
-    /// Where the next record will stand: file number and offset.
-    pub fn position(&self) -> (u32, u64) {
-        (self.index, self.len)
+    /// Where the next record will stand.
+    pub fn position(&self) -> Position {
+        Position { file: self.index, offset: self.len }
     }
 
     /// The order is that of the reference: first the index, then the file. A crash between
@@ -238,10 +239,10 @@ mod tests {
     fn a_new_log_begins_with_number_zero_and_goes_on_where_it_was() {
         let disk = disk();
         let (mut log, tail) = open(&disk);
-        assert_eq!((log.position(), tail), ((0, 0), Tail::default()));
+        assert_eq!((log.position(), tail), (Position::default(), Tail::default()));
         log.append(LINE).unwrap();
         drop(log);
-        assert_eq!(open(&disk).0.position(), (0, LINE.len() as u64));
+        assert_eq!(open(&disk).0.position(), Position { file: 0, offset: LINE.len() as u64 });
         assert_eq!(content(&disk, "binlog_index.dat"), "current_write=0\ncurrent_compress=0\n");
     }
 
@@ -284,11 +285,11 @@ mod tests {
         for _ in 0..5 {
             log.append(LINE).unwrap();
         }
-        assert_eq!(log.position(), (2, LINE.len() as u64));
+        assert_eq!(log.position(), Position { file: 2, offset: LINE.len() as u64 });
         drop(log);
         assert_eq!(content(&disk, "binlog.001"), LINE.repeat(2));
         assert_eq!(content(&disk, "binlog.002"), LINE);
-        assert_eq!(open().position().0, 2);
+        assert_eq!(open().position().file, 2);
     }
 
     #[test]

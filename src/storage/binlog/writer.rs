@@ -6,9 +6,10 @@
 use std::{collections::BTreeMap, io, sync::Arc, thread};
 
 use proto::binlog::Record;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
+    Position,
     group::{Effect, Group, Input, Ticket},
     log::Log,
 };
@@ -33,29 +34,38 @@ pub enum LogError {
 
 struct Waiting {
     lines: String,
-    done: oneshot::Sender<Result<(), LogError>>,
+    done: oneshot::Sender<Result<Position, LogError>>,
 }
 
 /// A handle to the log; clones share it. The log ends when the last handle is gone.
 #[derive(Clone, Debug)]
 pub struct Writer {
     queue: mpsc::Sender<Waiting>,
+    end: watch::Receiver<Position>,
 }
 
 impl Writer {
     /// Starts the thread that owns `log`.
     pub fn start(log: Log, durability: Durability) -> io::Result<(Self, thread::JoinHandle<()>)> {
         let (queue, inbox) = mpsc::channel(WAITING_MAX);
+        let (told, end) = watch::channel(log.position());
         let thread = thread::Builder::new().name("binlog".into());
-        let thread = thread.spawn(move || Owner::new(log, durability).run(inbox))?;
-        Ok((Self { queue }, thread))
+        let thread = thread.spawn(move || Owner::new(log, durability, told).run(inbox))?;
+        Ok((Self { queue, end }, thread))
     }
 
-    /// Returns when `records` are in the log, together, as safely as the setting asks.
+    /// The end of the log as far as readers may go: behind the last record that is as safe as
+    /// the setting asks. Changes with every batch.
+    pub fn end(&self) -> watch::Receiver<Position> {
+        self.end.clone()
+    }
+
+    /// Returns when `records` are in the log, together, as safely as the setting asks; says a
+    /// position behind them.
     ///
     /// Not cancel-safe in one respect: a dropped call may still record. That is harmless, since
     /// what it records has happened.
-    pub async fn append(&self, records: &[Record]) -> Result<(), LogError> {
+    pub async fn append(&self, records: &[Record]) -> Result<Position, LogError> {
         let mut lines = String::new();
         for record in records {
             lines.push_str(&record.line()?);
@@ -71,16 +81,17 @@ impl Writer {
 struct Owner {
     log: Log,
     group: Group,
-    waiting: BTreeMap<Ticket, oneshot::Sender<Result<(), LogError>>>,
+    waiting: BTreeMap<Ticket, oneshot::Sender<Result<Position, LogError>>>,
+    end: watch::Sender<Position>,
     next: u64,
     /// Why the last append failed.
     error: Option<Arc<io::Error>>,
 }
 
 impl Owner {
-    fn new(log: Log, durability: Durability) -> Self {
+    fn new(log: Log, durability: Durability, end: watch::Sender<Position>) -> Self {
         let group = Group::new(durability);
-        Self { log, group, waiting: BTreeMap::new(), next: 0, error: None }
+        Self { log, group, waiting: BTreeMap::new(), end, next: 0, error: None }
     }
 
     fn run(mut self, mut inbox: mpsc::Receiver<Waiting>) {
@@ -121,7 +132,12 @@ impl Owner {
                 },
                 Effect::CutBack => Some(self.or_broken(Log::cut_back, Input::CutBack)),
                 Effect::Sync => Some(self.or_broken(Log::sync, Input::Synced)),
-                Effect::Release(tickets) => self.answer(tickets, || Ok(())),
+                Effect::Release(tickets) => {
+                    let end = self.log.position();
+                    // Before the answers: whoever waits for a second copy finds it under way.
+                    self.end.send_replace(end);
+                    self.answer(tickets, || Ok(end))
+                }
                 Effect::Refuse(tickets) => {
                     let error = self.error.take();
                     let error = error.unwrap_or_else(|| Arc::new(io::ErrorKind::Other.into()));
@@ -148,7 +164,7 @@ impl Owner {
     fn answer(
         &mut self,
         tickets: Vec<Ticket>,
-        outcome: impl Fn() -> Result<(), LogError>,
+        outcome: impl Fn() -> Result<Position, LogError>,
     ) -> Option<Input> {
         for ticket in tickets {
             if let Some(done) = self.waiting.remove(&ticket) {

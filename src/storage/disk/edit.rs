@@ -6,6 +6,7 @@
 //! A <name> <offset> <length> [<CRC-32> <old length> <sum> <sum>]   append
 //! M …                                                             modify
 //! T <name> <new length> 0 …                                        truncate, without bytes
+//! a, m, t <name> <offset> <length> <time> …                        received from a peer
 //! ```
 //!
 //! In brackets: of the new bytes, of the file before, and of what the edit leaves of its first
@@ -44,6 +45,8 @@ pub struct Edit {
     pub name: String,
     pub offset: u64,
     pub len: u64,
+    /// Of an edit received from a peer: the time that its record carries.
+    pub replica: Option<u32>,
     pub proof: Option<Proof>,
 }
 
@@ -66,11 +69,14 @@ impl Edit {
             EditKind::Modify => 'M',
             EditKind::Truncate => 'T',
         };
+        let letter = if self.replica.is_some() { letter.to_ascii_lowercase() } else { letter };
+        let replica = self.replica.map_or(String::new(), |at| format!(" {at}"));
         let proof = self.proof.map_or(String::new(), |proof| {
             let [head, tail] = proof.kept;
             format!(" {:x} {:x} {head:x} {tail:x}", proof.crc32, proof.old_len)
         });
-        let text = format!("{letter} {} {} {}{proof}\n", self.name, self.offset, self.len);
+        let (offset, len) = (self.offset, self.len);
+        let text = format!("{letter} {} {offset} {len}{replica}{proof}\n", self.name);
         let mut head = text.into_bytes();
         head.resize(HEAD_LEN, 0);
         head
@@ -79,14 +85,19 @@ impl Edit {
     fn parse(head: &[u8]) -> Option<Self> {
         let line = std::str::from_utf8(head).ok()?.split('\n').next()?;
         let mut words = line.split(' ');
-        let kind = match words.next()? {
-            "A" => EditKind::Append,
-            "M" => EditKind::Modify,
-            "T" => EditKind::Truncate,
+        let letter = words.next()?;
+        let kind = match letter {
+            "A" | "a" => EditKind::Append,
+            "M" | "m" => EditKind::Modify,
+            "T" | "t" => EditKind::Truncate,
             _ => return None,
         };
         let name = words.next()?.to_owned();
         let (offset, len) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        let replica = match letter.chars().next() {
+            Some(letter) if letter.is_ascii_lowercase() => Some(words.next()?.parse().ok()?),
+            _ => None,
+        };
         let proof = match words.next() {
             None => None,
             Some(crc32) => {
@@ -95,7 +106,7 @@ impl Edit {
                 Some(Proof { crc32: u32::from_str_radix(crc32, 16).ok()?, old_len, kept })
             }
         };
-        words.next().is_none().then_some(Self { kind, name, offset, len, proof })
+        words.next().is_none().then_some(Self { kind, name, offset, len, replica, proof })
     }
 }
 
@@ -187,20 +198,24 @@ mod tests {
     #[test]
     fn heads_are_read_as_they_are_written() {
         let name = "M00/00/00/wKgBaWVT8QCEK83vAAAAAMRYHyQ7736042".to_owned();
-        let edit = Edit { kind: EditKind::Append, name, offset: 5, len: u64::MAX, proof: None };
+        let (replica, proof) = (None, None);
+        let edit = Edit { kind: EditKind::Append, name, offset: 5, len: u64::MAX, replica, proof };
+        let received = Edit { replica: Some(7), ..edit.clone() };
         let proof = Proof { crc32: u32::MAX, old_len: u64::MAX, kept: [u64::MAX; 2] };
         let longest = Edit {
             kind: EditKind::Truncate,
             name: "M".repeat(127),
             offset: u64::MAX,
             len: u64::MAX,
+            replica: Some(u32::MAX),
             proof: Some(proof),
         };
-        for edit in [edit, longest] {
+        for edit in [edit, received, longest] {
             assert_eq!(edit.head().len(), HEAD_LEN);
             assert_eq!(Edit::parse(&edit.head()), Some(edit));
         }
-        for bad in ["", "A", "X a 1 2\n", "A a 1 2 3\n", "A a -1 2\n", "A a 1 2 3 4 5 6 7\n"] {
+        let bad = ["", "A", "X a 1 2\n", "A a 1 2 3\n", "A a -1 2\n", "A a 1 2 3 4 5 6 7\n"];
+        for bad in bad.into_iter().chain(["a a 1 2\n"]) {
             assert_eq!(Edit::parse(bad.as_bytes()), None, "{bad}");
         }
     }

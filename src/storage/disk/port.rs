@@ -5,7 +5,12 @@
 //! so that "fail the n-th call" and "lose power at the n-th call" cover every instruction.
 //! There are no writable memory maps and no writes without an offset.
 
-use std::{ffi::OsString, fmt, io, os::fd::BorrowedFd, path::Path};
+use std::{
+    ffi::OsString,
+    fmt, io,
+    os::fd::BorrowedFd,
+    path::{Path, PathBuf},
+};
 
 /// What an entry of a directory is; links are not followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +61,10 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// Creates one directory (mode 0755); `AlreadyExists` when it is there.
     fn make_dir(&self, dir: &Path) -> io::Result<()>;
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Makes the symbolic link `at`, which leads to `target`; `AlreadyExists` when it is taken.
+    fn make_link(&self, target: &Path, at: &Path) -> io::Result<()>;
+    /// Where a symbolic link leads.
+    fn read_link(&self, path: &Path) -> io::Result<PathBuf>;
     /// The names in `dir`, in no particular order.
     fn list(&self, dir: &Path) -> io::Result<Vec<OsString>>;
     /// Facts about `path` itself: a link is reported as a link.
@@ -75,6 +84,8 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     /// the kernel may have dropped the pages that it could not write.
     fn sync_data(&self) -> io::Result<()>;
     fn truncate(&self, len: u64) -> io::Result<()>;
+    /// Sets the times of access and change, in Unix seconds: a replica has those of its source.
+    fn set_mtime(&self, secs: i64) -> io::Result<()>;
     /// Asks for room for `len` bytes without changing the length. `Unsupported` is harmless.
     fn reserve(&self, len: u64) -> io::Result<()>;
     fn stat(&self) -> io::Result<Stat>;

@@ -11,7 +11,7 @@ use std::{
         fd::{AsFd, BorrowedFd},
         unix::{ffi::OsStringExt, fs::FileExt},
     },
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -20,6 +20,7 @@ use std::{
 
 use rustix::fs::{
     Advice, AtFlags, CWD, FallocateFlags, FileType, Mode, OFlags, RenameFlags, StatVfsMountFlags,
+    Timespec, Timestamps,
 };
 
 use super::port::{Disk, DiskFile, Kind, Open, Space, Stat};
@@ -103,6 +104,17 @@ impl Disk for RealDisk {
         Ok(rustix::fs::unlink(path)?)
     }
 
+    fn make_link(&self, target: &Path, at: &Path) -> io::Result<()> {
+        self.count();
+        Ok(rustix::fs::symlink(target, at)?)
+    }
+
+    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        self.count();
+        let target = rustix::fs::readlink(path, Vec::new())?;
+        Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
+    }
+
     fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
         self.count();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -173,6 +185,13 @@ impl DiskFile for RealFile {
     fn truncate(&self, len: u64) -> io::Result<()> {
         self.count();
         self.file.set_len(len)
+    }
+
+    fn set_mtime(&self, secs: i64) -> io::Result<()> {
+        self.count();
+        let time = Timespec { tv_sec: secs, tv_nsec: 0 };
+        let times = Timestamps { last_access: time, last_modification: time };
+        Ok(rustix::fs::futimens(&self.file, &times)?)
     }
 
     fn reserve(&self, len: u64) -> io::Result<()> {

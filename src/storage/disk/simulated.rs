@@ -30,6 +30,8 @@ pub enum Plan {
 enum Node {
     Dir,
     File(usize),
+    /// The path it leads to, as content.
+    Link(usize),
 }
 
 #[derive(Clone, Debug, Default)]
@@ -155,7 +157,7 @@ impl SimulatedDisk {
         let world = self.lock();
         let files = world.cached.iter().filter_map(|(path, node)| match node {
             Node::File(content) => Some((path.clone(), world.contents[*content].cached.clone())),
-            Node::Dir => None,
+            Node::Dir | Node::Link(_) => None,
         });
         files.collect()
     }
@@ -222,7 +224,18 @@ impl World {
         Ok(match self.node(path)? {
             Node::Dir => Stat { kind: Kind::Dir, len: 0, mtime: 0 },
             Node::File(content) => self.content_stat(content),
+            Node::Link(content) => Stat { kind: Kind::Link, ..self.content_stat(content) },
         })
+    }
+
+    /// What `path` is, or the link there leads to.
+    fn resolved(&self, path: &Path) -> PathBuf {
+        match self.cached.get(path) {
+            Some(Node::Link(content)) => {
+                String::from_utf8_lossy(&self.contents[*content].cached).into_owned().into()
+            }
+            _ => path.to_owned(),
+        }
     }
 
     fn content_stat(&self, content: usize) -> Stat {
@@ -251,9 +264,11 @@ impl Disk for SimulatedDisk {
 
     fn open(&self, path: &Path, how: Open) -> io::Result<Box<dyn DiskFile>> {
         let mut world = self.effect()?;
+        let path = &*if how == Open::Read { world.resolved(path) } else { path.to_owned() };
         let content = match world.node(path) {
             Ok(Node::File(content)) => content,
             Ok(Node::Dir) => return Err(io::ErrorKind::IsADirectory.into()),
+            Ok(Node::Link(_)) => return Err(io::Error::from_raw_os_error(40)),
             Err(_) if how == Open::WriteOrCreate => world.new_file(path)?,
             Err(error) => return Err(error),
         };
@@ -305,6 +320,26 @@ impl Disk for SimulatedDisk {
         world.cached.remove(path).map(|_| ()).ok_or_else(not_found)
     }
 
+    fn make_link(&self, target: &Path, at: &Path) -> io::Result<()> {
+        let mut world = self.effect()?;
+        if world.cached.contains_key(at) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let content = world.new_file(at)?;
+        let text = target.to_str().expect("paths of tests are text").as_bytes().to_vec();
+        world.contents[content] = Content { cached: text.clone(), durable: text };
+        world.cached.insert(at.to_owned(), Node::Link(content));
+        Ok(())
+    }
+
+    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        let world = self.effect()?;
+        match world.node(path)? {
+            Node::Link(_) => Ok(world.resolved(path)),
+            _ => Err(io::ErrorKind::InvalidInput.into()),
+        }
+    }
+
     fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
         let world = self.effect()?;
         let inside = world.cached.keys().filter(|path| path.parent() == Some(dir));
@@ -316,7 +351,8 @@ impl Disk for SimulatedDisk {
     }
 
     fn stat_target(&self, path: &Path) -> io::Result<Stat> {
-        self.effect()?.stat(path)
+        let world = self.effect()?;
+        world.stat(&world.resolved(path))
     }
 
     fn space(&self, _path: &Path) -> io::Result<Space> {
@@ -368,6 +404,10 @@ impl DiskFile for SimulatedFile {
     fn truncate(&self, len: u64) -> io::Result<()> {
         self.disk.effect()?.contents[self.content].cached.resize(len as usize, 0);
         Ok(())
+    }
+
+    fn set_mtime(&self, _secs: i64) -> io::Result<()> {
+        self.disk.effect().map(|_| ())
     }
 
     fn reserve(&self, _len: u64) -> io::Result<()> {

@@ -130,6 +130,11 @@ impl Staged {
         self.crc.clone().finalize()
     }
 
+    /// Gives the file the time of change that it has at its source.
+    pub fn set_mtime(&self, secs: i64) -> Result<(), WriteError> {
+        self.file.set_mtime(secs).map_err(WriteError::disk("set the time of change"))
+    }
+
     pub fn stat(&self) -> Result<Stat, WriteError> {
         self.file.stat().map_err(WriteError::disk("stat a temporary file"))
     }

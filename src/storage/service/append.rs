@@ -25,13 +25,13 @@ use super::{
     head, read,
 };
 use crate::{
-    commit::{Change, Commit, Durability, Fault, Next, Step, Undo, nothing_to_do},
+    commit::{Change, Commit, Durability, Durable, Fault, Next, Step, Undo, nothing_to_do},
     disk::{
         edit::{ApplyError, Edit, EditKind, HEAD_LEN, Note, Proof},
         port::{DiskFile, Kind, Open},
         write::{Staged, WriteError},
     },
-    store::{NameParts, Store, own},
+    store::{NameParts, Store, own, replica},
     sums::{Builder, Changing, Kept, ReadError},
 };
 
@@ -220,7 +220,7 @@ async fn edit(
     if content.left() == 0 {
         return Ok(Changed::new(nothing_to_do(), Vec::new()));
     }
-    let staged = receive(store, content, &wanted).await?;
+    let staged = receive_note(store, content, &wanted.name).await?;
     let _alone = store.lock_name(&wanted.name).await;
     let shared = Arc::clone(store);
     let name = wanted.name.clone();
@@ -236,6 +236,18 @@ async fn finish(
     prepared: Prepared,
     numbers: String,
 ) -> Result<Changed, ServiceError> {
+    let durable = record_edit(store, name, prepared, numbers).await?;
+    store.counters.source_updated(i64::from(store.now()));
+    Ok(Changed::new(durable, Vec::new()))
+}
+
+/// The same without the answer, for edits of peers, too.
+pub(super) async fn record_edit(
+    store: &Arc<Store>,
+    name: &FileName,
+    prepared: Prepared,
+    numbers: String,
+) -> Result<Durable, ServiceError> {
     let Prepared { commit, note, at } = prepared;
     let path = name.store_path();
     let act = match note.edit.kind {
@@ -243,7 +255,10 @@ async fn finish(
         EditKind::Modify => Act::Modify,
         EditKind::Truncate => Act::Truncate,
     };
-    let mut line = own(at, act, name);
+    let mut line = match note.edit.replica {
+        Some(at) => replica(at, act, name),
+        None => own(at, act, name),
+    };
     line.extra = Some(numbers);
     let (mut commit, next) = log_step(store, path, commit, &[line], |_| ()).await?;
     debug_assert_eq!(next, Next::Do(Step::Forget));
@@ -254,10 +269,7 @@ async fn finish(
         return Err(WriteError::disk("remove the note of an edit")(error).into());
     }
     match commit.done() {
-        Next::Answer(durable) => {
-            store.counters.source_updated(i64::from(store.now()));
-            Ok(Changed::new(durable, Vec::new()))
-        }
+        Next::Answer(durable) => Ok(durable),
         Next::Do(step) => unreachable!("{step:?} after the note is gone"),
     }
 }
@@ -273,12 +285,13 @@ fn place_of(store: &Store, wanted: &Wanted) -> Result<(Box<dyn DiskFile>, u64, u
 }
 
 /// Streams the content into a temporary file, behind room for the head of the note.
-async fn receive(
+pub(super) async fn receive_note(
     store: &Arc<Store>,
     content: &mut Content<'_>,
-    wanted: &Wanted,
+    name: &FileName,
 ) -> Result<Staged, ServiceError> {
-    let (shared, name, expected) = (Arc::clone(store), wanted.name.clone(), content.left());
+    let expected = content.left();
+    let (shared, name) = (Arc::clone(store), name.clone());
     let mut staged = store.gate.run(move || stage(&shared, &name, expected)).await?;
     while content.left() != 0 {
         let chunk = match content.chunk().await {
@@ -295,7 +308,7 @@ async fn receive(
 }
 
 /// Begins a note for `expected` bytes. Blocks.
-fn stage(store: &Store, name: &FileName, expected: u64) -> Result<Staged, ServiceError> {
+pub(super) fn stage(store: &Store, name: &FileName, expected: u64) -> Result<Staged, ServiceError> {
     let place = store.places.get(name.store_path());
     let temporary = place.ok_or(ServiceError::Invalid("no such store path"))?.temporary();
     let synced = store.durability == Durability::Full;
@@ -305,24 +318,48 @@ fn stage(store: &Store, name: &FileName, expected: u64) -> Result<Staged, Servic
 }
 
 /// An edit that was applied and is not recorded yet.
-struct Prepared {
+pub(super) struct Prepared {
     commit: Commit,
     note: Note,
     at: u32,
 }
 
 /// The steps up to the log. Blocks.
-fn prepare(store: &Store, mut staged: Staged, wanted: &Wanted) -> Result<Prepared, ServiceError> {
-    let path = wanted.name.store_path();
+fn prepare(store: &Store, staged: Staged, wanted: &Wanted) -> Result<Prepared, ServiceError> {
+    let (file, offset, old_len) = place_of(store, wanted)?;
+    let target = Target { file, offset, old_len, replica: None };
+    apply_edit(store, staged, &wanted.name, wanted.kind, &target)
+}
+
+/// Where an edit goes.
+pub(super) struct Target {
+    pub(super) file: Box<dyn DiskFile>,
+    pub(super) offset: u64,
+    /// Length of the file before.
+    pub(super) old_len: u64,
+    /// The time of the record of a peer, if it is one's.
+    pub(super) replica: Option<u32>,
+}
+
+/// Turns what was received into the note of an edit and applies it: the steps up to the log.
+/// Blocks.
+pub(super) fn apply_edit(
+    store: &Store,
+    mut staged: Staged,
+    name: &FileName,
+    kind: EditKind,
+    to: &Target,
+) -> Result<Prepared, ServiceError> {
+    let path = name.store_path();
     let place = store.places.get(path).ok_or(ServiceError::Invalid("no such store path"))?;
-    let (target, offset, old_len) = place_of(store, wanted)?;
+    let Target { offset, old_len, replica, .. } = *to;
+    let target = &*to.file;
     let len = staged.stat()?.len.saturating_sub(HEAD_LEN as u64);
-    let changing = Changing::new(wanted.kind, offset, len, old_len);
-    let kept = kept(store, &wanted.name, &*target, &changing)?;
+    let changing = Changing::new(kind, offset, len, old_len);
+    let kept = kept(store, name, target, &changing)?;
     let proof = kept.map(|k| Proof { crc32: staged.crc32(), old_len, kept: [k.head, k.tail] });
-    let name = wanted.name.as_str().to_owned();
-    let edit = Edit { kind: wanted.kind, name, offset, len, proof };
-    if wanted.kind != EditKind::Truncate {
+    let edit = Edit { kind, name: name.as_str().to_owned(), offset, len, replica, proof };
+    if kind != EditKind::Truncate {
         match target.reserve(offset.saturating_add(len)) {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
             // A full disk is found here, where nothing has happened yet.
@@ -342,9 +379,9 @@ fn prepare(store: &Store, mut staged: Staged, wanted: &Wanted) -> Result<Prepare
                 let synced = store.disk.sync_dir(&place.temporary_dir());
                 synced.map_err(WriteError::sync("the directory of notes"))
             }
-            Step::Apply => apply(store, &note_path, &*target, full).and_then(|new| {
+            Step::Apply => apply(store, &note_path, target, full).and_then(|new| {
                 note = Some(new);
-                summed(store, &wanted.name, &*target, &changing, kept)
+                summed(store, name, target, &changing, kept)
             }),
             Step::Log | Step::Forget => break,
         };
@@ -359,7 +396,10 @@ fn prepare(store: &Store, mut staged: Staged, wanted: &Wanted) -> Result<Prepare
         commit.done();
     }
     let note = note.ok_or(ServiceError::Invalid("the edit has no note"))?;
-    Ok(Prepared { commit, note, at: mtime(&*target)? })
+    if let Some(at) = replica {
+        target.set_mtime(i64::from(at)).map_err(WriteError::disk("set the time of change"))?;
+    }
+    Ok(Prepared { commit, note, at: mtime(target)? })
 }
 
 /// Compares what the edit leaves of the blocks at its ends, before anything happens. Blocks.

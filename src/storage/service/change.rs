@@ -72,7 +72,7 @@ pub(crate) async fn log_step(
     undo: impl FnOnce(Undo) + Send + 'static,
 ) -> Result<(Commit, Next), ServiceError> {
     match store.log.append(records).await {
-        Ok(()) => {
+        Ok(_) => {
             let next = commit.done();
             Ok((commit, next))
         }

@@ -15,6 +15,7 @@ mod error;
 mod info;
 mod metadata;
 mod read; // verified reads, also when a change is under way
+mod replicate; // what peers send
 
 mod upload;
 
@@ -28,7 +29,7 @@ use net::{
     conn::{CHUNK_BYTES_MAX, Conn, ConnError},
     shutdown::Stop,
 };
-use proto::{command::Command, header::Header, status::Status};
+use proto::{command::Command, header::Header, ids::StorageId, status::Status};
 
 use self::{change::Changed, content::Content, error::ServiceError};
 use crate::store::Store;
@@ -43,6 +44,13 @@ const DISCARD_BYTES_MAX: u64 = 16 << 20;
 /// And for at most this long.
 const DISCARD_TIME: Duration = Duration::from_secs(5);
 
+/// What is known of a caller besides its address.
+#[derive(Debug, Default)]
+struct Caller {
+    /// The storage that has introduced itself on this connection (9).
+    id: Option<StorageId>,
+}
+
 /// What is sent back.
 #[derive(Debug)]
 enum Answer {
@@ -56,9 +64,10 @@ enum Answer {
 
 /// Serves one connection until it ends.
 pub(crate) async fn connection(store: Arc<Store>, mut conn: Conn, mut stop: Stop) {
+    let mut caller = Caller::default();
     loop {
         let ended = match conn.next_request(&mut stop).await {
-            Ok(Some(header)) => request(&store, &mut conn, header).await,
+            Ok(Some(header)) => request(&store, &mut conn, &mut caller, header).await,
             Ok(None) => return,
             Err(error) => Err(error),
         };
@@ -75,9 +84,14 @@ pub(crate) async fn connection(store: Arc<Store>, mut conn: Conn, mut stop: Stop
 }
 
 /// Handles one request; false if the connection ends here in good order.
-async fn request(store: &Arc<Store>, conn: &mut Conn, header: Header) -> Result<bool, ConnError> {
+async fn request(
+    store: &Arc<Store>,
+    conn: &mut Conn,
+    caller: &mut Caller,
+    header: Header,
+) -> Result<bool, ConnError> {
     let mut content = Content::new(conn, header.body_len);
-    let outcome = handle(store, header, &mut content).await;
+    let outcome = handle(store, caller, header, &mut content).await;
     let unread = content.left();
     match outcome {
         Ok(Answer::Changed(changed)) => conn.answer(changed.body()).await?,
@@ -126,6 +140,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 async fn handle(
     store: &Arc<Store>,
+    caller: &mut Caller,
     header: Header,
     content: &mut Content<'_>,
 ) -> Result<Answer, ServiceError> {
@@ -170,7 +185,10 @@ async fn handle(
         }
         Command::ActiveTest if header.body_len == 0 => Ok(Answer::Found(Vec::new())),
         Command::ActiveTest => Err(ServiceError::Invalid("an active test has no body")),
-        // Replication, trunk files and links are not there yet.
+        command if replicate::is_of_peers(command) => {
+            replicate::run(store, caller, header, command, content).await
+        }
+        // Trunk files and links are not there yet.
         _ => Err(ServiceError::Invalid("unknown command")),
     }
 }

@@ -192,6 +192,11 @@ impl Counters {
         self.lock().statistics.last_source_update = UnixTime(now);
     }
 
+    /// A peer changed something.
+    pub fn sync_updated(&self, now: i64) {
+        self.lock().statistics.last_sync_update = UnixTime(now);
+    }
+
     /// Connections now; the most ever seen is kept.
     pub fn connections(&self, current: u32, allocated: u32) {
         let connections = &mut self.lock().statistics.connections;

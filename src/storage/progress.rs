@@ -1,0 +1,97 @@
+//! How far each peer has got with our binlog, and we with theirs: what the senders and the
+//! receivers tell, for whoever waits for a second copy, for the trackers and for the metrics.
+//!
+//! Shared by `service`, `sync` and `report`, which do not know one another. Short locks; never
+//! decides anything.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard},
+};
+
+use proto::ids::StorageId;
+use tokio::sync::watch;
+
+use crate::binlog::Position;
+
+/// What a sender tells about its peer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PeerProgress {
+    /// Records up to here are answered.
+    pub(crate) passed: Position,
+    /// Bytes of the log that are not.
+    pub(crate) lag_bytes: u64,
+    /// Records of it, as far as they were counted: the mean length of a record decides.
+    pub(crate) lag_records: u64,
+    /// Age of the oldest one, by our own clock.
+    pub(crate) lag_secs: u64,
+    /// Records sent since we run, and those put aside.
+    pub(crate) sent: u64,
+    pub(crate) aside: u64,
+    /// What the last failure said, until something succeeds.
+    pub(crate) last_error: Option<String>,
+    pub(crate) connected: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    peers: watch::Sender<BTreeMap<StorageId, PeerProgress>>,
+    synced: Mutex<Synced>,
+}
+
+/// Up to which time of each source's clock we have everything from it.
+#[derive(Debug, Default)]
+struct Synced {
+    until: BTreeMap<StorageId, u32>,
+    /// Grows with every change.
+    version: u64,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self { peers: watch::Sender::new(BTreeMap::new()), synced: Mutex::default() }
+    }
+}
+
+impl Progress {
+    /// A sender has something new to tell.
+    pub(crate) fn update(&self, peer: StorageId, change: impl FnOnce(&mut PeerProgress)) {
+        self.peers.send_if_modified(|peers| {
+            let progress = peers.entry(peer).or_default();
+            let before = progress.clone();
+            change(progress);
+            *progress != before
+        });
+    }
+
+    /// The peer is no member any more.
+    pub(crate) fn forget(&self, peer: &StorageId) {
+        self.peers.send_if_modified(|peers| peers.remove(peer).is_some());
+    }
+
+    /// All peers as they stand.
+    pub(crate) fn peers(&self) -> BTreeMap<StorageId, PeerProgress> {
+        self.peers.borrow().clone()
+    }
+
+    /// Everything of `source` up to `until` has been received.
+    pub(crate) fn received(&self, source: StorageId, until: u32) {
+        let mut synced = self.lock();
+        let known = synced.until.entry(source).or_default();
+        if *known < until {
+            *known = until;
+            synced.version += 1;
+        }
+    }
+
+    /// The times by source, and a number that grows when they change.
+    pub(crate) fn synced(&self) -> (u64, BTreeMap<StorageId, u32>) {
+        let synced = self.lock();
+        (synced.version, synced.until.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Synced> {
+        self.synced.lock().expect("no code panics while holding this lock")
+    }
+}

@@ -1,0 +1,193 @@
+//! What peers send that changes names and no content: 17 delete, 19 link, 40 rename
+//! (sync.md 6.7 to 6.9).
+//!
+//! As all of replication: done twice is done once. A renamed file gets sums under its new name
+//! before it is visible there.
+
+use std::{io, sync::Arc};
+
+use proto::{
+    binlog::Act,
+    fileid::FileName,
+    storage::replicate::{SyncDelete, SyncNames},
+};
+
+use super::{Caller, checked, received, stat, whole_wanted};
+use crate::{
+    commit::{Change, Commit, Durability, Durable, Step},
+    disk::{port::Kind, write::WriteError},
+    service::{
+        change::{fault_of, give_up, record},
+        error::ServiceError,
+        read,
+    },
+    store::{Store, replica},
+    sums::Builder,
+};
+
+/// 17: a name that is gone.
+pub(super) async fn delete(
+    store: &Arc<Store>,
+    caller: &Caller,
+    body: &[u8],
+) -> Result<Durable, ServiceError> {
+    let request = SyncDelete::decode(body)?;
+    let name = checked(store, request.group, request.name)?;
+    let at = request.at;
+    let _alone = store.lock_file(&name).await;
+    let gone = name.clone();
+    let commit = named(store, &name, move |store| {
+        match stat(store, &gone)?.map(|stat| stat.kind) {
+            None => return Err(ServiceError::NotFound("file")),
+            Some(Kind::File | Kind::Link) => {}
+            Some(_) => return Err(ServiceError::Invalid("not a file")),
+        }
+        let (_, file) = store.file(&gone).ok_or(ServiceError::Invalid("no such store path"))?;
+        store.disk.remove(&file).map_err(WriteError::disk("remove the file"))?;
+        forget_sums(store, &gone);
+        Ok(())
+    })
+    .await?;
+    let line = replica(at, Act::Delete, &name);
+    let durable = record(store, name.store_path(), commit, &[line], |_| ()).await?;
+    received(store, caller, at);
+    Ok(durable)
+}
+
+/// 19: a link to another stored file.
+pub(super) async fn link(
+    store: &Arc<Store>,
+    caller: &Caller,
+    body: &[u8],
+) -> Result<Durable, ServiceError> {
+    let request = SyncNames::decode(body)?;
+    let name = checked(store, request.group, request.new)?;
+    let source = FileName::parse(request.old, store.places.count())?;
+    let at = request.at;
+    let mut line = replica(at, Act::Link, &name);
+    line.extra = Some(source.as_str().to_owned());
+    let _alone = store.lock_file(&name).await;
+    let new = name.clone();
+    let commit = named(store, &name, move |store| {
+        let (place, file) = store.file(&new).ok_or(ServiceError::Invalid("no such store path"))?;
+        let target = store.file(&source).ok_or(ServiceError::Invalid("no such store path"))?.1;
+        // Without its source the link would lead nowhere: its sender has deleted both, or will.
+        if stat(store, &new)?.is_some() || stat(store, &source)?.is_none() {
+            return Ok(());
+        }
+        place.ensure_dir(new.dir()).map_err(WriteError::disk("make a directory"))?;
+        match store.disk.make_link(&target, &file) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            other => Ok(other.map_err(WriteError::disk("make a link"))?),
+        }
+    })
+    .await?;
+    let durable = record(store, name.store_path(), commit, &[line], |_| ()).await?;
+    received(store, caller, at);
+    Ok(durable)
+}
+
+/// 40: another name for a file.
+pub(super) async fn rename(store: &Arc<Store>, body: &[u8]) -> Result<Durable, ServiceError> {
+    let request = SyncNames::decode(body)?;
+    let new = checked(store, request.group, request.new)?;
+    let old = checked(store, request.group, request.old)?;
+    if new.store_path() != old.store_path() {
+        return Err(ServiceError::Invalid("a file does not change its store path"));
+    }
+    let mut line = replica(request.at, Act::Rename, &new);
+    line.extra = Some(old.as_str().to_owned());
+    let _alone = store.lock_file(&old).await;
+    let to = new.clone();
+    let commit = named(store, &new, move |store| {
+        let (place, file) = store.file(&to).ok_or(ServiceError::Invalid("no such store path"))?;
+        let from = place.file(&old);
+        if stat(store, &to)?.is_some() {
+            return Err(ServiceError::Exists);
+        }
+        if stat(store, &old)?.is_none() {
+            return Err(ServiceError::NotFound("file"));
+        }
+        place.ensure_dir(to.dir()).map_err(WriteError::disk("make a directory"))?;
+        let sums = sums_anew(store, &old, &from, &to).map_err(whole_wanted)?;
+        if let Some(sums) = sums {
+            sums.publish(&store.sums, &to, store.durability == Durability::Full)?;
+        }
+        store.disk.rename_new(&from, &file).map_err(WriteError::disk("rename the file"))?;
+        forget_sums(store, &old);
+        if old.dir() != to.dir() && store.durability == Durability::Full {
+            // The old name is gone for good before the new one is recorded.
+            let synced = store.disk.sync_dir(&place.dir(old.dir()));
+            synced.map_err(WriteError::sync("the directory"))?;
+        }
+        Ok(())
+    })
+    .await?;
+    record(store, new.store_path(), commit, &[line], |_| ()).await
+}
+
+/// The sums of a file under another name: those that it has fit the old one only. Blocks.
+fn sums_anew(
+    store: &Store,
+    old: &FileName,
+    file: &std::path::Path,
+    new: &FileName,
+) -> Result<Option<Builder>, ServiceError> {
+    let Some(mut sums) = store.sums.whole(new) else { return Ok(None) };
+    let mut source = read::open(store, old, file, 0, 0)?;
+    let mut summed = Ok(());
+    read::each(store, &mut source, |bytes| {
+        if summed.is_ok() {
+            summed = sums.update(bytes);
+        }
+    })?;
+    summed?;
+    Ok(Some(sums))
+}
+
+fn forget_sums(store: &Store, name: &FileName) {
+    if let Err(error) = store.sums.remove(name, false) {
+        // They harm nobody: a file of this name would bring its own.
+        log::warn!("remove the sums of {name}: {error}");
+    }
+}
+
+/// Performs a change of names up to the log; the directory of `name` is synced behind it.
+async fn named(
+    store: &Arc<Store>,
+    name: &FileName,
+    change: impl FnOnce(&Store) -> Result<(), ServiceError> + Send + 'static,
+) -> Result<Commit, ServiceError> {
+    let (shared, name) = (Arc::clone(store), name.clone());
+    let job = move || {
+        let mut commit = Commit::new(Change::Rename, shared.durability);
+        let mut change = Some(change);
+        while let Some(step) = commit.step() {
+            let outcome = match step {
+                Step::Name => change.take().map_or(Ok(()), |change| change(&shared)),
+                Step::SyncDir => sync_dir(&shared, &name),
+                _ => break,
+            };
+            if let Err(error) = outcome {
+                if let ServiceError::Write(cause) = &error {
+                    give_up(&shared, name.store_path(), commit, fault_of(cause));
+                }
+                return Err(error);
+            }
+            commit.done();
+        }
+        Ok(commit)
+    };
+    store.gate.run(job).await
+}
+
+fn sync_dir(store: &Store, name: &FileName) -> Result<(), ServiceError> {
+    let place = store.places.get(name.store_path());
+    let place = place.ok_or(ServiceError::Invalid("no such store path"))?;
+    let synced = store.disk.sync_dir(&place.dir(name.dir()));
+    match synced {
+        // A link that was not made needs no directory.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => Ok(other.map_err(WriteError::sync("the directory"))?),
+    }
+}

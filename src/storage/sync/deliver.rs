@@ -1,0 +1,161 @@
+//! One record to one peer: look, send, understand the answer.
+//!
+//! Runs on a task of its own with a connection that nobody else has. Never touches marks and
+//! never decides whether a record may be sent now.
+
+use std::sync::Arc;
+
+use net::client::{
+    ClientError,
+    replicate::{Body, Link},
+};
+use proto::{binlog::Record, status::Status, storage::info::InfoFlags};
+
+use super::{
+    local::{FromDisk, NotReady, Payload, Prepared, prepare, whole},
+    plan::{Task, Verdict, verdict},
+};
+use crate::store::Store;
+
+/// Do not compute a sum (storage.md 3.11), nor complain that the file is missing.
+const PROBE: InfoFlags = InfoFlags(3);
+
+/// How it went.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// There was nothing to send.
+    Skipped,
+    /// The peer has it; `already`, if it is a file, whether it had it before.
+    Done { already: Option<bool> },
+    /// The peer will never take it, or it makes no sense.
+    Aside(String),
+    /// Not now: the session ends, and the record is sent again.
+    Failed(DeliverError),
+}
+
+/// Why a record is to be sent again later.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DeliverError {
+    #[error("{0}")]
+    Client(#[from] ClientError),
+    #[error("the peer answered {0}")]
+    Refused(Status),
+    #[error("look at the file: {0}")]
+    Disk(#[from] std::io::Error),
+}
+
+/// Why nothing was answered.
+#[derive(Debug, thiserror::Error)]
+enum SendError {
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error(transparent)]
+    NotReady(#[from] NotReady),
+}
+
+/// Sends `record` over `link`, asking first whether the peer has the file if `probe` says that
+/// it had the one before. `tries` counts attempts, this one included.
+pub(super) async fn deliver(
+    store: &Arc<Store>,
+    link: &mut Link,
+    record: &Record,
+    probe: bool,
+    tries: u32,
+) -> Outcome {
+    let (shared, wanted) = (Arc::clone(store), record.clone());
+    let mut next = store.gate.run(move || prepare(&shared, &wanted)).await;
+    let mut probe = probe;
+    loop {
+        let prepared = match next {
+            Ok(prepared) => prepared,
+            Err(NotReady::Poison(why)) => return Outcome::Aside(why.0.to_owned()),
+            Err(NotReady::Disk(error)) => return Outcome::Failed(error.into()),
+            Err(damaged) => return Outcome::Aside(damaged.to_string()),
+        };
+        if prepared.task == Task::Skip {
+            return Outcome::Skipped;
+        }
+        let (name, task) = (prepared.name.clone(), prepared.task.clone());
+        let status = match send(store, link, record.at, prepared, probe).await {
+            Ok(status) => status,
+            Err(SendError::Client(error)) => return Outcome::Failed(error.into()),
+            Err(SendError::NotReady(NotReady::Disk(error))) => {
+                return Outcome::Failed(error.into());
+            }
+            Err(SendError::NotReady(damaged)) => return Outcome::Aside(damaged.to_string()),
+        };
+        let is_file = matches!(task, Task::Whole { .. });
+        match verdict(&task, status, tries) {
+            Verdict::Done => return Outcome::Done { already: is_file.then_some(false) },
+            Verdict::Already => return Outcome::Done { already: Some(true) },
+            Verdict::SendWhole { over } => {
+                let shared = Arc::clone(store);
+                probe = false;
+                next = store.gate.run(move || whole(&shared, &name, over)).await;
+            }
+            Verdict::Later => return Outcome::Failed(DeliverError::Refused(status)),
+            Verdict::Aside => return Outcome::Aside(format!("the peer answered {status}")),
+        }
+    }
+}
+
+async fn send(
+    store: &Arc<Store>,
+    link: &mut Link,
+    at: u32,
+    prepared: Prepared,
+    probe: bool,
+) -> Result<Status, SendError> {
+    let (name, task) = (prepared.name.clone(), prepared.task.clone());
+    let name = name.as_str();
+    let status = match task {
+        Task::Skip => Ok(Status::OK),
+        Task::Whole { len, mut over } => {
+            if probe && !over {
+                match link.info(name, PROBE).await? {
+                    Ok(info) if info.size == len => return Ok(link.had(at, name, len).await?),
+                    Ok(_) => over = true,
+                    Err(Status::ENOENT) => {}
+                    Err(status) => return Ok(status),
+                }
+            }
+            match prepared.payload(store).await? {
+                Payload::Large(mut content) => {
+                    let sent = link.file(over, at, name, len, Body::Stream(&mut content)).await;
+                    return streamed(sent, &content);
+                }
+                Payload::Small(bytes) => link.file(over, at, name, len, Body::Small(bytes)).await,
+                Payload::Nothing => link.file(over, at, name, len, Body::Nothing).await,
+            }
+        }
+        Task::Part { append, offset, len } => {
+            let place = (offset, len);
+            match prepared.payload(store).await? {
+                Payload::Large(mut content) => {
+                    let body = Body::Stream(&mut content);
+                    let sent = link.part(append, at, name, place, body).await;
+                    return streamed(sent, &content);
+                }
+                Payload::Small(bytes) => {
+                    link.part(append, at, name, place, Body::Small(bytes)).await
+                }
+                Payload::Nothing => link.part(append, at, name, place, Body::Nothing).await,
+            }
+        }
+        Task::Truncate { old, new } => link.truncate(at, name, (old, new)).await,
+        Task::Delete => link.delete(at, name).await,
+        Task::Link(Some(source)) => link.link(at, name, &source).await,
+        // A link that leads out of the store has no name to send.
+        Task::Link(None) => Ok(Status::OK),
+        Task::Rename(old) => link.rename(at, name, &old).await,
+    };
+    Ok(status?)
+}
+
+/// Damage that was found on the way explains why the sending failed.
+fn streamed(sent: Result<Status, ClientError>, content: &FromDisk) -> Result<Status, SendError> {
+    match content.damaged {
+        Some(offset) => Err(NotReady::Damaged(offset).into()),
+        None => Ok(sent?),
+    }
+}

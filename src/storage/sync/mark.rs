@@ -1,0 +1,210 @@
+//! Where a sender is in the log, and what it is to its peer: the mark in memory and on disk, and
+//! where it begins when there is none (sync.md 3, 5.2).
+//!
+//! Only a position behind which everything was answered gets here, so only such a one is saved.
+
+use std::{io, sync::Arc};
+
+use proto::{binlog::Mark, ids::StorageId, status::StorageState};
+
+use super::{Shared, plan::Role};
+use crate::{
+    ask::AskError,
+    binlog::{
+        Position,
+        mark::{MarkFile, Naming},
+        reader::{Reader, What},
+    },
+};
+
+/// Records looked at in one go while the beginning is sought.
+const SEEK_BATCH: usize = 4096;
+
+/// Why a sender cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BeginError {
+    #[error("ask who fills it: {0}")]
+    Ask(#[from] AskError),
+    #[error("read its mark: {0}")]
+    Disk(#[from] io::Error),
+    #[error("our own initial copy is not arranged yet")]
+    NotArranged,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Course {
+    file: MarkFile,
+    mark: Mark,
+    saved: Mark,
+}
+
+impl Course {
+    /// Finds out where to begin with `id`, which is in `state`.
+    pub(super) async fn begin(
+        shared: &Arc<Shared>,
+        id: StorageId,
+        address: &str,
+        state: StorageState,
+    ) -> Result<Self, BeginError> {
+        if !shared.identity.get().sync_old_done {
+            return Err(BeginError::NotArranged);
+        }
+        let file = mark_file(shared, id, address)?;
+        let opened = file.clone();
+        let loaded = shared.store.gate.run(move || opened.load()).await;
+        let loaded = match loaded {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                let path = file.path().display();
+                log::error!("{path} is damaged: everything is sent to {id} once more");
+                None
+            }
+            other => other?,
+        };
+        let waits = matches!(state, StorageState::Init | StorageState::WaitSync);
+        let loaded = loaded.filter(|_| !waits);
+        if let (Some(mark), StorageState::Syncing) = (loaded, state) {
+            let point = shared.source_of(id).await?;
+            let fills = point.is_some_and(|p| p.source.is_some() && p.source == shared.peers.own());
+            if mark.need_sync_old || !fills {
+                return Self::resume(shared, file, mark).await;
+            }
+        } else if let Some(mark) = loaded {
+            return Self::resume(shared, file, mark).await;
+        }
+        Self::start_over(shared, id, file).await
+    }
+
+    async fn resume(shared: &Arc<Shared>, file: MarkFile, mark: Mark) -> Result<Self, BeginError> {
+        let (opened, end) = (file.clone(), *shared.store.log.end().borrow());
+        let (at, wrong) = shared.store.gate.run(move || opened.sound(&mark, end)).await?;
+        if let Some(wrong) = wrong {
+            let path = file.path().display();
+            log::warn!("{path} was repaired, {wrong}: goes on at {at}");
+        }
+        let mut course = Self { file, mark, saved: mark };
+        course.move_to(at);
+        Ok(course)
+    }
+
+    async fn start_over(
+        shared: &Arc<Shared>,
+        id: StorageId,
+        file: MarkFile,
+    ) -> Result<Self, BeginError> {
+        let point = shared.source_of(id).await?;
+        let source = point.and_then(|point| point.source);
+        let until = point.map_or(0, |point| u32::try_from(point.until.0).unwrap_or(0));
+        let fills = source.is_some() && source == shared.peers.own();
+        let mark = Mark { need_sync_old: fills, until_timestamp: until, ..Mark::default() };
+        let mut course = Self { file, mark, saved: Mark::default() };
+        if let Some(source) = source.filter(|_| !fills && 0 < until) {
+            // Everything from the first record on, unless its source has it for certain.
+            let at = course.first_of_ours(shared, source, until).await?;
+            course.move_to(at);
+        }
+        let what = if fills { "everything, also what others sent us" } else { "our own changes" };
+        log::info!("storage {id} gets {what}, from {} on", course.position());
+        course.save(shared).await?;
+        Ok(course)
+    }
+
+    /// Where the records begin that the source of an initial copy will not bring: at the first
+    /// one from `until` on, or that the source has not answered yet. The latter does not depend
+    /// on anybody's clock.
+    async fn first_of_ours(
+        &self,
+        shared: &Arc<Shared>,
+        source: StorageId,
+        until: u32,
+    ) -> Result<Position, BeginError> {
+        let address = shared.peers.watch().borrow().get(&source).map(|peer| peer.address);
+        let Some(address) = address else { return Ok(Position::default()) };
+        let mark = mark_file(shared, source, &address.to_string())?;
+        let (disk, dir) = (Arc::clone(&shared.store.disk), shared.dir());
+        let end = *shared.store.log.end().borrow();
+        let seek = move || -> io::Result<Position> {
+            let passed = mark.load()?.map_or(Position::default(), |mark| Position {
+                file: mark.binlog_index,
+                offset: mark.binlog_offset,
+            });
+            let mut reader = Reader::new(disk, &dir, Position::default());
+            let end = passed.min(end);
+            loop {
+                let items = reader.batch(end, SEEK_BATCH)?;
+                let mut before = items.first().map_or(end, |_| Position::default());
+                if items.is_empty() {
+                    return Ok(end);
+                }
+                for item in &items {
+                    if matches!(&item.what, What::Record(record) if until <= record.at) {
+                        return Ok(before);
+                    }
+                    before = item.next;
+                }
+            }
+        };
+        Ok(shared.store.gate.run(seek).await?)
+    }
+
+    /// What we are to the peer.
+    pub(super) fn role(&self) -> Role {
+        let Mark { need_sync_old, sync_old_done, until_timestamp, .. } = self.mark;
+        Role { fills: need_sync_old, filled: sync_old_done, until: until_timestamp }
+    }
+
+    /// The peer has its initial copy.
+    pub(super) fn filled(&mut self) {
+        self.mark.sync_old_done = true;
+    }
+
+    /// Behind everything that was answered.
+    pub(super) fn position(&self) -> Position {
+        Position { file: self.mark.binlog_index, offset: self.mark.binlog_offset }
+    }
+
+    pub(super) fn move_to(&mut self, at: Position) {
+        self.mark.binlog_index = at.file;
+        self.mark.binlog_offset = at.offset;
+    }
+
+    pub(super) fn count(&mut self, scanned: u64, sent: u64) {
+        self.mark.scan_row_count = self.mark.scan_row_count.saturating_add(scanned);
+        self.mark.sync_row_count = self.mark.sync_row_count.saturating_add(sent);
+    }
+
+    /// Records sent since the mark was saved.
+    pub(super) fn unsaved(&self) -> u64 {
+        self.mark.sync_row_count.saturating_sub(self.saved.sync_row_count)
+    }
+
+    /// The file beside the mark.
+    pub(super) fn file(&self) -> &MarkFile {
+        &self.file
+    }
+
+    /// Saves the mark if it has changed.
+    pub(super) async fn save(&mut self, shared: &Arc<Shared>) -> io::Result<()> {
+        if self.mark == self.saved {
+            return Ok(());
+        }
+        let (file, mark) = (self.file.clone(), self.mark);
+        shared.store.gate.run(move || file.save(&mark)).await?;
+        self.saved = mark;
+        Ok(())
+    }
+}
+
+/// The mark of `id`, under the name that the reference would give it.
+pub(super) fn mark_file(
+    shared: &Arc<Shared>,
+    id: StorageId,
+    address: &str,
+) -> io::Result<MarkFile> {
+    let naming = match shared.store.facts.parameters.use_storage_id {
+        true => Naming::ById,
+        false => Naming::ByAddress { port: shared.port },
+    };
+    let disk = Arc::clone(&shared.store.disk);
+    MarkFile::of(disk, &shared.dir(), &id, address, naming, shared.port)
+}
