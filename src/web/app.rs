@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 
 use crate::cache::Cache;
 use crate::config::Config;
-use crate::db::{Db, User};
+use crate::db::{Actor, Db, User};
 use crate::error::WebError;
 use crate::files::Files;
 use crate::ids::UnixMs;
@@ -37,6 +37,7 @@ pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) world: World,
     pub(crate) db: Db,
+    pub(crate) cache: Cache,
     pub(crate) sessions: Sessions,
     pub(crate) throttle: Throttle,
     pub(crate) passwords: Passwords,
@@ -55,6 +56,7 @@ impl App {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             db: Db::new(&config.database),
+            cache: cache.clone(),
             sessions: Sessions::new(cache.clone(), limits),
             throttle: Throttle::new(cache.clone(), limits),
             slots: Slots::new(
@@ -141,6 +143,11 @@ impl App {
 /// The client's address as nginx saw it; all that have none count as one.
 pub(crate) fn client(request: &Request) -> IpAddr {
     request.remote_address().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+}
+
+/// Who does it, from where, when: for the audit.
+pub(crate) fn actor<'a>(app: &App, user: &User, address: &'a str) -> Actor<'a> {
+    Actor { user: user.id, at: app.now(), address }
 }
 
 /// An answer for this user, now: JSON that nobody may keep.

@@ -1,12 +1,12 @@
 //! The one gate between somebody and a folder or file.
 //!
-//! Every handler that lists, adds to or reads a node asks here, and gets a [`Grant`]: the only
-//! thing that leads to a storage file id. "Not yours" and "not there" are the same answer. The
-//! ownership test itself stands in the statement's `WHERE`.
+//! Every handler that lists, adds to, changes or reads a node asks here, and gets a [`Grant`]: the
+//! only thing that leads to a storage file id. "Not yours", "in the trash" and "not there" are the
+//! same answer. The ownership test itself stands in the statement's `WHERE`.
 
-use crate::db::{Db, Kind, Node, User};
+use crate::db::{Crumb, Db, Kind, Node, User};
 use crate::error::WebError;
-use crate::ids::NodeId;
+use crate::ids::{NodeId, UserId};
 
 /// What somebody wants to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,22 @@ pub(crate) enum Action {
     AddTo,
     /// Read a file's bytes.
     Read,
+    /// See a file's or folder's own facts, or take a copy of it.
+    Look,
+    /// Rename, move, mark or throw away a file or folder, or share it.
+    Change,
+}
+
+/// Who wants to do it.
+#[derive(Clone, Copy)]
+pub(crate) enum Principal {
+    User(UserId),
+}
+
+impl From<&User> for Principal {
+    fn from(user: &User) -> Self {
+        Self::User(user.id)
+    }
 }
 
 /// What the action is done to.
@@ -40,6 +56,7 @@ impl Target {
 /// Permission to do one action to one node; only [`authorize`] makes it.
 pub(crate) struct Grant {
     node: Option<Node>,
+    path: Vec<Crumb>,
     file_id: Option<String>,
 }
 
@@ -53,6 +70,11 @@ impl Grant {
         self.node.as_ref().map(|node| node.id)
     }
 
+    /// The way to the node, itself included, from the root or from the top of the share.
+    pub(crate) fn path(&self) -> &[Crumb] {
+        &self.path
+    }
+
     /// The file and where the store keeps it, if the grant is to read one.
     pub(crate) fn file(&self) -> Option<(&Node, &str)> {
         self.node.as_ref().zip(self.file_id.as_deref())
@@ -62,22 +84,31 @@ impl Grant {
 /// Lets `who` do `what` to `target`, or says that there is no such thing.
 pub(crate) async fn authorize(
     db: &Db,
-    who: &User,
+    who: impl Into<Principal>,
     what: Action,
     target: Target,
 ) -> Result<Grant, WebError> {
-    let id = match (target, what) {
-        (Target::Root, Action::List | Action::AddTo) => {
-            return Ok(Grant { node: None, file_id: None });
+    let who = who.into();
+    let (owner, id) = match (who, target, what) {
+        (Principal::User(_), Target::Root, Action::List | Action::AddTo) => {
+            return Ok(Grant { node: None, path: Vec::new(), file_id: None });
         }
-        (Target::Root, Action::Read) => return Err(WebError::NotFound),
-        (Target::Node(id), _) => id,
+        (_, Target::Root, _) => return Err(WebError::NotFound),
+        (Principal::User(owner), Target::Node(id), _) => (owner, id),
     };
-    let found = db.node(who.id, id).await?.ok_or(WebError::NotFound)?;
-    let want = if what == Action::Read { Kind::File } else { Kind::Folder };
-    if found.node.kind != want {
+    let found = db.node(owner, id).await?.ok_or(WebError::NotFound)?;
+    let fits = match what {
+        Action::List | Action::AddTo => found.node.kind == Kind::Folder,
+        Action::Read => found.node.kind == Kind::File,
+        Action::Look | Action::Change => true,
+    };
+    if !fits {
         return Err(WebError::NotFound);
     }
+    let path = match found.node.parent {
+        Some(_) => db.path(owner, id).await?.ok_or(WebError::NotFound)?,
+        None => vec![Crumb { id, name: found.node.name.clone() }],
+    };
     let file_id = found.file_id.filter(|_| what == Action::Read);
-    Ok(Grant { node: Some(found.node), file_id })
+    Ok(Grant { node: Some(found.node), path, file_id })
 }

@@ -11,7 +11,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 /// The workers that exist; each must have a `[workers.NAME]` section and no other may.
-pub(crate) const WORKERS: [&str; 5] = ["login", "register", "upload", "mydisk", "download"];
+pub(crate) const WORKERS: [&str; 6] =
+    ["login", "register", "upload", "mydisk", "category", "download"];
 
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -120,6 +121,9 @@ pub(crate) struct Limits {
     pub(crate) multipart_parts_max: u64,
     pub(crate) multipart_header_bytes_max: u64,
     pub(crate) page_entries_max: u64,
+    pub(crate) batch_items_max: u64,
+    pub(crate) copy_nodes_max: u64,
+    pub(crate) trash_retention_s: u64,
     pub(crate) requests_max: u64,
     pub(crate) password_jobs_max: u64,
     pub(crate) password_queue_max: u64,
@@ -137,7 +141,7 @@ pub(crate) struct Limits {
 
 impl Limits {
     /// Name and value of each, in the order of the file.
-    pub(crate) fn table(&self) -> [(&'static str, u64); 20] {
+    pub(crate) fn table(&self) -> [(&'static str, u64); 23] {
         [
             ("quota_default_bytes", self.quota_default_bytes),
             ("upload_bytes_max", self.upload_bytes_max),
@@ -146,6 +150,9 @@ impl Limits {
             ("multipart_parts_max", self.multipart_parts_max),
             ("multipart_header_bytes_max", self.multipart_header_bytes_max),
             ("page_entries_max", self.page_entries_max),
+            ("batch_items_max", self.batch_items_max),
+            ("copy_nodes_max", self.copy_nodes_max),
+            ("trash_retention_s", self.trash_retention_s),
             ("requests_max", self.requests_max),
             ("password_jobs_max", self.password_jobs_max),
             ("password_queue_max", self.password_queue_max),

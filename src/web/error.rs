@@ -3,7 +3,7 @@
 //! Every handler returns a [`WebError`]; it is logged here, where it stops, if somebody must
 //! look. What a client is told never contains a path, an address or a statement.
 
-use crate::db::DbError;
+use crate::db::{DbError, Refusal};
 use crate::files::FilesError;
 use crate::multipart::MultipartError;
 use crate::request::BadRequest;
@@ -35,6 +35,9 @@ pub(crate) enum WebError {
     TooManyUploads,
     #[error("the name is taken")]
     NameTaken,
+    /// A change of folders and files that is not possible, for another reason than its name.
+    #[error("{1}")]
+    Conflict(&'static str, &'static str),
     /// Which field, and what it should be.
     #[error("{0}: {1}")]
     InvalidName(&'static str, &'static str),
@@ -72,6 +75,24 @@ pub(crate) enum WebError {
 impl From<serde_json::Error> for WebError {
     fn from(error: serde_json::Error) -> Self {
         Self::Internal(error.into())
+    }
+}
+
+impl From<Refusal> for WebError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NotThere => Self::NotFound,
+            Refusal::NameTaken => Self::NameTaken,
+            Refusal::WouldCycle => {
+                Self::Conflict("would_cycle", "a folder cannot be put into itself")
+            }
+            Refusal::TooDeep => Self::Conflict("too_deep", "there may be 64 folders in folders"),
+            Refusal::TooMany => {
+                Self::Conflict("too_many_nodes", "these are too many files; take some at a time")
+            }
+            Refusal::Full => Self::QuotaExceeded,
+            Refusal::NoUser => Self::Unauthenticated,
+        }
     }
 }
 
@@ -119,6 +140,7 @@ impl WebError {
                 field: Some("name"),
                 ..public(409, "name_taken", "this name is taken; choose another")
             },
+            Self::Conflict(code, message) => public(409, code, message),
             Self::InvalidName(field, want) => {
                 Public { field: Some(field), ..public(400, "invalid_name", want) }
             }
@@ -156,6 +178,13 @@ impl WebError {
             Self::Files(_) => away("the file store"),
             Self::Busy(_) | Self::Settled(_) => away("this service"),
         }
+    }
+
+    /// The code and message of one item of many; logs what must be.
+    pub(crate) fn item(&self) -> (&'static str, String) {
+        let face = self.public();
+        self.log(face.status);
+        (face.code, face.message)
     }
 
     /// Whether somebody must look, or at least may want to know.

@@ -22,7 +22,9 @@ use net::client::storage::Content;
 use net::ports::{Fut, Moment};
 
 use crate::app::App;
-use crate::db::{Bytes as Where, Conflict, DbError, Hashes, NewFile, Node, Published, Reserve};
+use crate::db::{
+    Bytes as Where, Conflict, DbError, Hashes, NewFile, Node, Published, Refusal, Reserve,
+};
 use crate::digest::Digest;
 use crate::error::WebError;
 use crate::files::{FilesError, check_sum, text_of};
@@ -310,6 +312,7 @@ pub(crate) fn told(done: Published) -> Result<Node, WebError> {
         Published::Done(node) => Ok(node),
         Published::NameTaken => Err(WebError::NameTaken),
         Published::NoFolder => Err(WebError::NotFound),
+        Published::TooDeep => Err(Refusal::TooDeep.into()),
         Published::NoUser => Err(WebError::Unauthenticated),
         Published::Full => Err(WebError::QuotaExceeded),
         Published::Gone => Err(WebError::Busy("an upload was given up")),

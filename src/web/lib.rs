@@ -13,6 +13,7 @@ mod app; // what all requests share and go through first
 
 mod error; // from what went wrong to what a client is told
 
+mod category;
 mod download;
 mod login;
 mod mydisk;
@@ -21,6 +22,7 @@ mod upload;
 
 mod authorize; // the gate before every node
 mod intake; // one file on its way in
+mod sending; // a stored file as an answer
 mod sweep; // what is left over, removed in the background
 
 mod digest; // hashes of what passes through
@@ -29,6 +31,7 @@ mod media; // what a content is
 mod name; // what things may be called
 mod notify; // live events
 mod origin; // whether our own pages ask
+mod paging; // what a query says about a page
 mod password; // which are taken, how they are kept
 mod session; // tokens
 mod slots; // how many uploads at once

@@ -21,11 +21,29 @@ pub(crate) enum Category {
 }
 
 impl Category {
+    /// In the order they are shown.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Image, Self::Video, Self::Audio, Self::Document, Self::Archive, Self::Other];
+
+    /// The word the API has for it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Image => "image",
+            Self::Video => "video",
+            Self::Audio => "audio",
+            Self::Document => "document",
+            Self::Archive => "archive",
+            Self::Other => "other",
+        }
+    }
+
+    pub(crate) fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|category| category.word() == word)
+    }
+
     /// None for 0, which folders have, and for what a newer version may have written.
     pub(crate) fn from_number(number: u8) -> Option<Self> {
-        use Category::{Archive, Audio, Document, Image, Other, Video};
-        let all = [Image, Video, Audio, Document, Archive, Other];
-        all.into_iter().find(|category| *category as u8 == number)
+        Self::ALL.into_iter().find(|category| *category as u8 == number)
     }
 }
 

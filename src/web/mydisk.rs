@@ -1,18 +1,23 @@
-//! `GET /api/disk/{folder}`: one page of a folder. `POST /api/disk`: makes a folder.
+//! Folders and files of the signed-in user: listing, making, renaming, moving, copying, the trash,
+//! searching, favourites. Moves no byte of a file.
+//!
+//! `/api/disk` is one tree, `/api/mydisk` is what goes across it.
+
+mod across; // search, recent, favourites, usage
+mod batch; // many at once, each with its own result
+mod trash; // what was thrown away
 
 use serde::Deserialize;
 
-use crate::app::{App, client, json};
+use crate::app::{App, actor, client, json};
 use crate::authorize::{Action, Target, authorize};
-use crate::db::{Cursor, Order, Page, Published, Sort};
+use crate::db::Change;
 use crate::error::WebError;
 use crate::name::{NAME_RULE, Name};
 use crate::notify::Event;
-use crate::request::{Fields, Method, Request};
+use crate::paging;
+use crate::request::{Method, Request};
 use crate::response::Response;
-
-/// Entries of a page when the request does not say.
-const PAGE_ENTRIES: u64 = 200;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -21,29 +26,70 @@ struct Form {
     name: String,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ChangeForm {
+    name: Option<String>,
+    parent: Option<String>,
+}
+
 pub(crate) async fn handle(app: &App, request: Request) -> Result<Response, WebError> {
-    match (request.segments().as_slice(), request.method()) {
-        (["api", "disk", folder], Method::Get | Method::Head) => list(app, &request, folder).await,
-        (["api", "disk"], Method::Post) => make_folder(app, request).await,
-        (["api", "disk", _], _) => Err(WebError::WrongMethod("GET, HEAD")),
-        (["api", "disk"], _) => Err(WebError::WrongMethod("POST")),
+    let segments: Vec<String> = request.segments().into_iter().map(str::to_owned).collect();
+    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    match segments.split_at_checked(2) {
+        Some((["api", "disk"], rest)) => disk(app, request, rest).await,
+        Some((["api", "mydisk"], rest)) => across::handle(app, request, rest).await,
+        _ => Err(WebError::NoRoute),
+    }
+}
+
+async fn disk(app: &App, request: Request, rest: &[&str]) -> Result<Response, WebError> {
+    match (rest, request.method()) {
+        ([], Method::Post) => make_folder(app, request).await,
+        ([], _) => Err(WebError::WrongMethod("POST")),
+        (["rename"], Method::Post) => batch::rename(app, request).await,
+        (["move"], Method::Post) => batch::move_all(app, request).await,
+        (["copy"], Method::Post) => batch::copy(app, request).await,
+        (["trash"], Method::Post) => batch::throw_away(app, request).await,
+        ([folder], Method::Get | Method::Head) => list(app, &request, folder).await,
+        ([node], Method::Patch) => change(app, request, node).await,
+        ([node], Method::Delete) => batch::throw_one(app, &request, node).await,
+        (["rename" | "move" | "copy" | "trash"], _) => Err(WebError::WrongMethod("POST")),
+        ([_], _) => Err(WebError::WrongMethod("GET, HEAD, PATCH, DELETE")),
+        ([node, "info"], Method::Get | Method::Head) => info(app, &request, node).await,
+        ([folder, "size"], Method::Get | Method::Head) => size(app, &request, folder).await,
+        ([_, "info" | "size"], _) => Err(WebError::WrongMethod("GET, HEAD")),
         _ => Err(WebError::NoRoute),
     }
 }
 
 async fn list(app: &App, request: &Request, folder: &str) -> Result<Response, WebError> {
     let user = app.user(request).await?;
-    let page = page(&request.query()?, app.config.limits.page_entries_max)?;
+    let page = paging::folder(&request.query()?, app.config.limits.page_entries_max)?;
     let grant = authorize(&app.db, &user, Action::List, Target::parse(folder)?).await?;
     let (nodes, next) = app.db.list(user.id, grant.node_id(), &page).await?;
     json(
         200,
         &serde_json::json!({
             "folder": grant.node(),
+            "path": grant.path(),
             "nodes": nodes,
             "next": next.map(|cursor| cursor.print()),
         }),
     )
+}
+
+async fn info(app: &App, request: &Request, node: &str) -> Result<Response, WebError> {
+    let user = app.user(request).await?;
+    let grant = authorize(&app.db, &user, Action::Look, Target::parse(node)?).await?;
+    let above = grant.path().split_last().map(|(_, above)| above).unwrap_or_default();
+    json(200, &serde_json::json!({ "node": grant.node(), "path": above }))
+}
+
+async fn size(app: &App, request: &Request, folder: &str) -> Result<Response, WebError> {
+    let user = app.user(request).await?;
+    let grant = authorize(&app.db, &user, Action::List, Target::parse(folder)?).await?;
+    json(200, &app.db.folder_size(user.id, grant.node_id()).await?)
 }
 
 async fn make_folder(app: &App, mut request: Request) -> Result<Response, WebError> {
@@ -53,63 +99,31 @@ async fn make_folder(app: &App, mut request: Request) -> Result<Response, WebErr
     let target = Target::parse(form.parent.as_deref().unwrap_or("root"))?;
     let grant = authorize(&app.db, &user, Action::AddTo, target).await?;
     let address = client(&request).to_string();
-    match app.db.make_folder(user.id, grant.node_id(), &name, app.now(), &address).await? {
-        Published::Done(node) => {
-            app.notify.tell(user.id, &Event::files([node.parent]));
-            json(201, &node)
-        }
-        Published::NameTaken => Err(WebError::NameTaken),
-        Published::NoFolder => Err(WebError::NotFound),
-        Published::NoUser => Err(WebError::Unauthenticated),
-        Published::Full | Published::Gone => Err(WebError::Busy("a folder takes no space")),
-    }
+    let who = actor(app, &user, &address);
+    let node = app.db.make_folder(who, grant.node_id(), &name).await??;
+    app.notify.tell(user.id, &Event::files([node.parent]));
+    json(201, &node)
 }
 
-/// What the query asks for. What it does not say has a default; what it says must be sense.
-fn page(query: &Fields, entries_max: u64) -> Result<Page, WebError> {
-    let sort = match query.get("sort") {
-        None | Some("name") => Sort::Name,
-        Some("size") => Sort::Size,
-        Some("modified") => Sort::Modified,
-        Some(_) => return Err(WebError::Invalid("sort", "use name, size or modified")),
-    };
-    let order = match query.get("order") {
-        None | Some("asc") => Order::Asc,
-        Some("desc") => Order::Desc,
-        Some(_) => return Err(WebError::Invalid("order", "use asc or desc")),
-    };
-    let limit = match query.get("limit") {
-        None => PAGE_ENTRIES.min(entries_max),
-        Some(text) => {
-            let limit = text.parse().ok().filter(|n| (1..=entries_max).contains(n));
-            limit.ok_or(WebError::Invalid("limit", "use a number within the limit"))?
-        }
-    };
-    let after = match query.get("cursor") {
+async fn change(app: &App, mut request: Request, node: &str) -> Result<Response, WebError> {
+    let user = app.user(&request).await?;
+    let form: ChangeForm = request.json(app.json_bytes_max()).await?;
+    let grant = authorize(&app.db, &user, Action::Change, Target::parse(node)?).await?;
+    let name = form.name.map(|typed| Name::parse(&typed));
+    let name = match name {
+        Some(None) => return Err(WebError::InvalidName("name", NAME_RULE)),
+        Some(name) => name,
         None => None,
-        Some(text) => {
-            let cursor = Cursor::parse(text, sort, order);
-            Some(cursor.ok_or(WebError::Invalid("cursor", "use `next` of the page before"))?)
-        }
     };
-    Ok(Page { sort, order, limit, after })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_query_says_what_is_wanted_or_is_refused() {
-        let parse = |text: &str| page(&Fields::parse(text.as_bytes()).unwrap(), 1000);
-        let plain = parse("").unwrap();
-        assert_eq!((plain.sort, plain.order, plain.limit), (Sort::Name, Order::Asc, 200));
-        let full = parse("sort=modified&order=desc&limit=1000").unwrap();
-        assert_eq!((full.sort, full.order, full.limit), (Sort::Modified, Order::Desc, 1000));
-        let wrong =
-            ["sort=owner", "order=up", "limit=0", "limit=1001", "limit=-1", "limit=x", "cursor=7b"];
-        for text in wrong {
-            assert!(parse(text).is_err(), "{text}");
-        }
+    let parent = match form.parent {
+        Some(parent) => Some(batch::folder(app, &user, &parent).await?),
+        None => None,
+    };
+    if name.is_none() && parent.is_none() {
+        return Err(WebError::Invalid("name", "send a name, a parent, or both"));
     }
+    let node = grant.node_id().ok_or(WebError::NotFound)?;
+    let address = client(&request).to_string();
+    let change = Change { node, name, parent, rename: false };
+    json(200, &app.db.change_node(actor(app, &user, &address), &change).await??)
 }

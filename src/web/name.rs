@@ -33,6 +33,11 @@ impl Name {
         (fits && clean && name != "." && name != "..").then_some(Self(name))
     }
 
+    /// A name that was checked before it was stored.
+    pub(crate) fn stored(name: &str) -> Self {
+        Self(name.to_owned())
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }

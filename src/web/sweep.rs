@@ -1,5 +1,5 @@
-//! Removes what uploads and deletes left behind: reservations that nobody touches, stored files
-//! that nothing needs.
+//! Removes what uploads and deletes left behind: reservations that nobody touches, what is in the
+//! trash and due, stored files that nothing needs.
 //!
 //! One task in every `upload` worker. Each step may be repeated and may meet another worker doing
 //! the same. Never looks for files that no row names.
@@ -44,9 +44,27 @@ pub(crate) async fn sweep(app: &App) -> Result<(), DbError> {
     if 0 < swept {
         log::info!("gave up {swept} uploads that died");
     }
+    purge(app).await?;
     for _ in 0..BATCHES_MAX {
         if sweep_batch(app).await? < GARBAGE_BATCH {
             break;
+        }
+    }
+    Ok(())
+}
+
+/// Removes what is due in the trash of some users. One whose turn fails does not hold up the rest.
+async fn purge(app: &App) -> Result<(), DbError> {
+    for owner in app.db.purge_owners(app.now()).await? {
+        for _ in 0..BATCHES_MAX {
+            match app.db.purge_step(owner, app.now()).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    log::error!("purge the trash of user {owner}: {error}");
+                    break;
+                }
+            }
         }
     }
     Ok(())

@@ -19,7 +19,7 @@ use crate::error::WebError;
 use crate::request::Request;
 use crate::response::{IntoResponse, Response};
 use crate::serve::{Limits, Listener, serve};
-use crate::{download, login, mydisk, register, sweep, upload};
+use crate::{category, download, login, mydisk, register, sweep, upload};
 
 /// Which use case a worker serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,7 @@ enum Worker {
     Login,
     Upload,
     Mydisk,
+    Category,
     Download,
 }
 
@@ -38,6 +39,7 @@ impl Worker {
             "login" => Some(Self::Login),
             "upload" => Some(Self::Upload),
             "mydisk" => Some(Self::Mydisk),
+            "category" => Some(Self::Category),
             "download" => Some(Self::Download),
             _ => None,
         }
@@ -50,6 +52,7 @@ impl Worker {
             Self::Login => login::handle(app, request).await,
             Self::Upload => upload::handle(app, request).await,
             Self::Mydisk => mydisk::handle(app, request).await,
+            Self::Category => category::handle(app, request).await,
             Self::Download => download::handle(app, request).await,
         }
     }

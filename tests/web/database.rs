@@ -37,6 +37,49 @@ const VIOLATIONS: &[(&str, &str)] = &[
             AND (file_id IS NULL OR sha256 IS NULL OR md5 IS NULL)",
     ),
     (
+        "the totals of a category differ from the live files",
+        "WITH RECURSIVE live (id, owner, kind, category, size) AS (
+            SELECT id, owner, kind, category, size FROM node
+                WHERE parent IS NULL AND trashed_ms IS NULL
+            UNION ALL
+            SELECT n.id, n.owner, n.kind, n.category, n.size FROM live l
+                JOIN node n ON n.parent = l.id AND n.trashed_ms IS NULL)
+        SELECT COALESCE(t.owner, 0) FROM category_total t LEFT JOIN
+            (SELECT owner, category, COUNT(*) AS files, SUM(size) AS bytes FROM live
+            WHERE kind = 1 GROUP BY owner, category) l
+            ON l.owner = t.owner AND l.category = t.category
+            WHERE t.files <> COALESCE(l.files, 0) OR t.bytes <> COALESCE(l.bytes, 0)
+        UNION ALL
+        SELECT l.owner FROM live l WHERE l.kind = 1 AND NOT EXISTS
+            (SELECT 1 FROM category_total t
+            WHERE t.owner = l.owner AND t.category = l.category)",
+    ),
+    (
+        "a node that no root leads to: a cycle",
+        "WITH RECURSIVE found (id) AS (
+            SELECT id FROM node WHERE parent IS NULL
+            UNION ALL
+            SELECT n.id FROM found f JOIN node n ON n.parent = f.id)
+        SELECT id FROM node WHERE id NOT IN (SELECT id FROM found)",
+    ),
+    (
+        "a node in the trash without its entry, or an entry of a live node",
+        "SELECT n.id FROM node n LEFT JOIN trash t ON t.node = n.id
+            WHERE (n.trashed_ms IS NULL) <> (t.node IS NULL)",
+    ),
+    (
+        "a live name that the search does not know, or one it knows of nobody",
+        "SELECT n.id FROM node n WHERE NOT EXISTS
+            (SELECT 1 FROM name_gram g WHERE g.owner = n.owner AND g.node = n.id)
+        UNION ALL
+        SELECT g.node FROM name_gram g LEFT JOIN node n ON n.id = g.node AND n.owner = g.owner
+            WHERE n.id IS NULL",
+    ),
+    (
+        "a live content that nothing uses",
+        "SELECT id FROM `blob` WHERE state = 'live' AND refcount = 0",
+    ),
+    (
         "a stored file that is in use and garbage at once",
         "SELECT g.id FROM garbage g JOIN `blob` b ON b.file_id = g.file_id",
     ),

@@ -28,7 +28,47 @@ fn routes(folder: &str, file: &str) -> Vec<(&'static str, String, &'static str, 
         ("GET", format!("/api/download/{file}"), "", vec![]),
         ("GET", format!("/api/download/{file}?inline=1"), "", vec![]),
         ("HEAD", format!("/api/download/{file}"), "", vec![]),
+        ("GET", format!("/api/disk/{file}/info"), "", vec![]),
+        ("GET", format!("/api/disk/{folder}/size"), "", vec![]),
+        ("PATCH", format!("/api/disk/{file}"), json, b"{\"name\":\"g\"}".to_vec()),
+        ("DELETE", format!("/api/disk/{file}"), "", vec![]),
+        ("PUT", format!("/api/mydisk/favourites/{file}"), "", vec![]),
+        ("DELETE", format!("/api/mydisk/favourites/{file}"), "", vec![]),
+        ("POST", "/api/disk/move".to_owned(), json, placed(file, folder)),
+        ("POST", "/api/disk/copy".to_owned(), json, placed(file, folder)),
     ]
+}
+
+/// Routes that need a session and say of each id by itself whether it is there.
+fn batches(folder: &str, file: &str) -> Vec<(&'static str, String, &'static str, Vec<u8>)> {
+    let json = "application/json";
+    let ids = json!({"ids": [file, folder]}).to_string().into_bytes();
+    let items = json!({"items": [{"id": file, "name": "g"}]}).to_string().into_bytes();
+    let post = |path: &str, body: Vec<u8>| ("POST", path.to_owned(), json, body);
+    vec![
+        post("/api/disk/rename", items),
+        post("/api/disk/move", placed(file, "root")),
+        post("/api/disk/copy", placed(file, "root")),
+        post("/api/disk/trash", ids.clone()),
+        post("/api/mydisk/trash/restore", ids.clone()),
+        post("/api/mydisk/trash/purge", ids),
+    ]
+}
+
+/// Routes about nothing but the user's own.
+const OWN: &[&str] = &[
+    "/api/mydisk/trash",
+    "/api/mydisk/search?q=mine",
+    "/api/mydisk/recent",
+    "/api/mydisk/favourites",
+    "/api/mydisk/usage",
+    "/api/category",
+    "/api/category/document",
+    "/api/list",
+];
+
+fn placed(file: &str, folder: &str) -> Vec<u8> {
+    json!({"ids": [file], "parent": folder}).to_string().into_bytes()
 }
 
 fn made(parent: &str) -> Vec<u8> {
@@ -61,6 +101,26 @@ fn nobody_reaches_what_is_somebody_elses() {
             assert_eq!(status(who, route), 401, "{what}: {place}");
         }
     }
+    for route in batches(&folder, &file) {
+        let (method, path, kind, body) = &route;
+        let answer = stranger.ask(method, path, &[("Content-Type", kind)], body);
+        assert_eq!(answer.status, 200, "{path}");
+        for result in answer.json()["results"].as_array().unwrap() {
+            assert_eq!(result["error"]["code"], json!("not_found"), "{path}");
+        }
+        for (who, what) in [(&nobody, "nobody"), (&ended, "ended"), (&disabled, "disabled")] {
+            assert_eq!(status(who, &route), 401, "{what}: {path}");
+        }
+    }
+    for path in OWN {
+        let answer = stranger.get(path);
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(!String::from_utf8_lossy(&answer.body).contains("mine.txt"), "{path}");
+        for who in [&nobody, &ended, &disabled] {
+            assert_eq!(who.get(path).status, 401, "{path}");
+        }
+    }
+    assert_eq!(nobody.ask("DELETE", "/api/mydisk/trash", &[], b"").status, 401);
     // What is not there looks the same, byte for byte.
     let missing = stranger.get("/api/download/18446744073709551615");
     let foreign = stranger.get(&format!("/api/download/{file}"));

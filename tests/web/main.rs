@@ -12,6 +12,7 @@ mod support;
 mod account; // registering, signing in and out, limits on guessing
 mod contract; // answers against the OpenAPI document
 mod database; // what must hold between the tables
+mod disk; // one's own tree: moving, copying, the trash, search, categories
 mod files; // in and out, quota, sharing of contents
 mod folders; // making and listing
 mod gate; // every route with somebody else's ids, from other sites, with hostile input

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use mysql_async::{Params, Value};
 use serde::{Deserialize, Serialize};
 
-use super::node::{Row, Stored};
+use super::node::{Row, Stored, columns};
 use super::{Db, DbError, Kind, Node};
 use crate::ids::{NodeId, UserId};
 
@@ -19,6 +19,8 @@ pub(crate) enum Sort {
     Name,
     Size,
     Modified,
+    /// Category, and within one when it was made.
+    Type,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +45,8 @@ enum Key {
     Name(String),
     Number(u64),
 }
+
+const COLUMNS: &str = columns!("");
 
 /// Bytes of a cursor's text: a name of 255 bytes, each escaped, and the rest.
 const CURSOR_BYTES_MAX: usize = 4096;
@@ -70,7 +74,10 @@ impl Cursor {
             .collect();
         let cursor: Self = serde_json::from_slice(&bytes?).ok()?;
         let fits = matches!((&cursor.key, sort), (Key::Name(_), Sort::Name))
-            || matches!((&cursor.key, sort), (Key::Number(_), Sort::Size | Sort::Modified));
+            || matches!(
+                (&cursor.key, sort),
+                (Key::Number(_), Sort::Size | Sort::Modified | Sort::Type)
+            );
         (fits && cursor.sort == sort && cursor.order == order).then_some(cursor)
     }
 
@@ -79,6 +86,7 @@ impl Cursor {
             Sort::Name => Key::Name(node.name.clone()),
             Sort::Size => Key::Number(node.size),
             Sort::Modified => Key::Number(node.modified_ms.0),
+            Sort::Type => Key::Number(node.category.map_or(0, |category| category as u64)),
         };
         Self { sort, order, kind: node.kind as u8, id: node.id.0, key }
     }
@@ -135,12 +143,13 @@ impl Db {
     }
 }
 
-/// Twelve statements from fixed words: nothing of a request is written into them.
+/// Sixteen statements from fixed words: nothing of a request is written into them.
 fn statement(sort: Sort, order: Order, after: bool) -> String {
     let (key, index) = match sort {
         Sort::Name => ("n.name_order", "node_by_name"),
         Sort::Size => ("n.size", "node_by_size"),
         Sort::Modified => ("n.modified_ms", "node_by_time"),
+        Sort::Type => ("n.category", "node_by_type"),
     };
     let (direction, than) = match order {
         Order::Asc => ("ASC", ">"),
@@ -156,9 +165,7 @@ fn statement(sort: Sort, order: Order, after: bool) -> String {
         (true, _) => format!("AND {key} {than}= ? AND ({key} {than} ? OR n.id {than} ?)"),
     };
     format!(
-        "SELECT n.id, n.parent, n.kind, n.name, n.size, b.media_type, n.category, n.created_ms,
-            n.modified_ms, NULL
-        FROM node n FORCE INDEX ({index}) LEFT JOIN `blob` b ON b.id = n.blob_id
+        "{COLUMNS} FROM node n FORCE INDEX ({index}) LEFT JOIN `blob` b ON b.id = n.blob_id
         WHERE n.owner = ? AND n.live_in = ? AND n.kind = ? {seek}
         ORDER BY {key} {direction}, n.id {direction} LIMIT ?"
     )

@@ -4,25 +4,37 @@
 //! value is bound. Never decides who may do what beyond the ownership test in each `WHERE`, and
 //! knows neither Redis nor the store.
 //!
-//! Lock order inside a transaction: user, node (the parent), blob, node (the new row).
+//! Lock order inside a transaction: user, node (the parent), blob, node (the new row). Whoever
+//! changes a user's tree holds the user's row first.
 
 mod audit;
 mod blob; // contents: reserve, attach
+mod copy; // files and folders again, with the same contents
+mod feeds; // lists that are not one folder
 mod garbage; // stored files to be removed
+mod grams; // what names are found by
 mod listing; // pages of a folder
 mod migrate;
-mod node; // folders and files: list, make
+mod node; // folders and files: what a row is
 mod place; // how a file comes into a folder
 mod resumable; // uploads that can be continued
+mod totals; // live files per category
+mod trash; // thrown away, restored, purged
+mod tree; // folders in folders: moving, and what is above and below
 mod user;
 
 pub(crate) use audit::Audit;
 pub(crate) use blob::{Hashes, Reserve};
+pub(crate) use copy::Copy;
+pub(crate) use feeds::{Feed, TimeCursor};
 pub(crate) use garbage::BATCH as GARBAGE_BATCH;
+pub(crate) use grams::Search;
 pub(crate) use listing::{Cursor, Order, Page, Sort};
 pub(crate) use node::{Kind, Node, Published};
 pub(crate) use place::{Bytes, Conflict, NewFile};
 pub(crate) use resumable::{Leased, NewUpload, Progress, Upload};
+pub(crate) use trash::Back;
+pub(crate) use tree::{Actor, Change, Crumb, Refusal};
 pub(crate) use user::{NewUser, Role, User};
 
 use std::time::Duration;

@@ -7,24 +7,33 @@
 use mysql_async::Transaction;
 use mysql_async::prelude::Queryable;
 
-use super::{Audit, Db, DbError, commit, retry, within};
+use super::{Audit, Db, DbError, grams};
 use crate::ids::{BlobId, NodeId, UnixMs, UserId};
 use crate::media::Category;
 use crate::name::Name;
 
-const FOUND: &str = "\
-SELECT n.id, n.parent, n.kind, n.name, n.size, b.media_type, n.category, n.created_ms,
-    n.modified_ms, b.file_id
-FROM node n LEFT JOIN `blob` b ON b.id = n.blob_id
-WHERE n.id = ? AND n.owner = ? AND n.trashed_ms IS NULL";
-// Held until the commit, so that the folder cannot go while something is put into it.
-const HOLD_FOLDER: &str = "\
-SELECT id FROM node WHERE id = ? AND owner = ? AND kind = 0 AND trashed_ms IS NULL
-LOCK IN SHARE MODE";
+/// What a [`Row`] is read from: `n` is the node, `b` its content.
+macro_rules! columns {
+    ($rest:literal) => {
+        concat!(
+            "SELECT n.id, n.parent, n.kind, n.name, n.size, b.media_type, n.category, \
+             n.created_ms, n.modified_ms, n.downloads, EXISTS(SELECT 1 FROM favourite f \
+             WHERE f.owner = n.owner AND f.node = n.id), b.file_id ",
+            $rest
+        )
+    };
+}
+pub(super) use columns;
+
+const FOUND: &str = columns!(
+    "FROM node n LEFT JOIN `blob` b ON b.id = n.blob_id
+    WHERE n.id = ? AND n.owner = ? AND n.trashed_ms IS NULL"
+);
 const INSERT: &str = "\
 INSERT INTO node (owner, parent, name, kind, blob_id, size, category, created_ms, modified_ms)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
-const NAME_TAKEN: &str = "SELECT id FROM node WHERE owner = ? AND live_in = ? AND name = ?";
+pub(super) const NAME_TAKEN: &str =
+    "SELECT id FROM node WHERE owner = ? AND live_in = ? AND name = ?";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -46,6 +55,9 @@ pub(crate) struct Node {
     pub(crate) category: Option<Category>,
     pub(crate) created_ms: UnixMs,
     pub(crate) modified_ms: UnixMs,
+    pub(crate) downloads: u64,
+    /// Marked by its owner.
+    pub(crate) favourite: bool,
 }
 
 /// A node together with the file that holds its bytes; only `authorize` asks for it.
@@ -55,11 +67,24 @@ pub(crate) struct Stored {
 }
 
 pub(super) type Row =
-    (u64, Option<u64>, u8, String, u64, Option<String>, u8, u64, u64, Option<String>);
+    (u64, Option<u64>, u8, String, u64, Option<String>, u8, u64, u64, u64, bool, Option<String>);
 
 impl From<Row> for Stored {
     fn from(row: Row) -> Self {
-        let (id, parent, kind, name, size, media_type, category, created, modified, file_id) = row;
+        let (
+            id,
+            parent,
+            kind,
+            name,
+            size,
+            media_type,
+            category,
+            created,
+            modified,
+            downloads,
+            favourite,
+            file_id,
+        ) = row;
         let node = Node {
             id: NodeId(id),
             parent: parent.map(NodeId),
@@ -70,6 +95,8 @@ impl From<Row> for Stored {
             category: Category::from_number(category),
             created_ms: UnixMs(created),
             modified_ms: UnixMs(modified),
+            downloads,
+            favourite,
         };
         Stored { node, file_id }
     }
@@ -82,6 +109,8 @@ pub(crate) enum Published {
     NameTaken,
     /// The folder went, or is not this user's.
     NoFolder,
+    /// It would be more than 64 folders in folders.
+    TooDeep,
     /// The account was disabled meanwhile.
     NoUser,
     /// The quota does not hold it.
@@ -108,46 +137,6 @@ impl Db {
         let row: Option<u64> = self.first(NAME_TAKEN, key).await?;
         Ok(row.is_some())
     }
-
-    /// Makes a folder.
-    pub(crate) async fn make_folder(
-        &self,
-        owner: UserId,
-        parent: Option<NodeId>,
-        name: &Name,
-        at: UnixMs,
-        address: &str,
-    ) -> Result<Published, DbError> {
-        retry(move || {
-            Box::pin(async move {
-                let mut tx = self.begin().await?;
-                let done = within(async {
-                    if !hold_folder(&mut tx, owner, parent).await? {
-                        return Ok(Published::NoFolder);
-                    }
-                    let row = NewRow { owner, parent, name, file: None, at };
-                    match row.insert(&mut tx).await {
-                        Ok(node) => noted(&mut tx, owner, "mkdir", node, address).await,
-                        Err(DbError::Taken) => Ok(Published::NameTaken),
-                        Err(error) => Err(error),
-                    }
-                })
-                .await?;
-                commit(tx).await.map(|()| done)
-            })
-        })
-        .await
-    }
-}
-
-pub(super) async fn hold_folder(
-    tx: &mut Transaction<'static>,
-    owner: UserId,
-    folder: Option<NodeId>,
-) -> Result<bool, DbError> {
-    let Some(folder) = folder else { return Ok(true) };
-    let row: Option<u64> = tx.exec_first(HOLD_FOLDER, (folder.0, owner.0)).await?;
-    Ok(row.is_some())
 }
 
 pub(super) async fn noted(
@@ -202,8 +191,10 @@ impl NewRow<'_> {
             self.at.0,
         );
         tx.exec_drop(INSERT, row).await?;
+        let id = NodeId(tx.last_insert_id().unwrap_or_default());
+        grams::insert(tx, self.owner, &[(id, self.name.as_str())]).await?;
         Ok(Node {
-            id: NodeId(tx.last_insert_id().unwrap_or_default()),
+            id,
             parent: self.parent,
             kind,
             name: self.name.as_str().to_owned(),
@@ -212,6 +203,8 @@ impl NewRow<'_> {
             category,
             created_ms: self.at,
             modified_ms: self.at,
+            downloads: 0,
+            favourite: false,
         })
     }
 }

@@ -8,8 +8,9 @@ use mysql_async::Transaction;
 use mysql_async::prelude::Queryable;
 
 use super::blob::{self, Arrived};
-use super::node::{FileRow, Kind, NewRow, Published, Row, Stored, hold_folder, noted};
-use super::{Db, DbError, Hashes, Node, commit, resumable, retry, within};
+use super::node::{FileRow, Kind, NewRow, Published, Row, Stored, columns, noted};
+use super::tree::{DEPTH_MAX, live_folder, own};
+use super::{Db, DbError, Hashes, Node, commit, resumable, retry, totals, within};
 use crate::ids::{BlobId, NodeId, UnixMs, UploadId, UserId};
 use crate::media::Category;
 use crate::name::Name;
@@ -18,18 +19,17 @@ const TAKE_SPACE: &str =
     "UPDATE user SET used_bytes = used_bytes + ? WHERE id = ? AND disabled_ms IS NULL";
 const GIVE_SPACE: &str = "UPDATE user SET used_bytes = used_bytes - ? WHERE id = ?";
 const ENTRY: &str = "\
-SELECT n.id, n.kind, n.blob_id, n.size, n.created_ms
+SELECT n.id, n.kind, n.blob_id, n.size, n.category
 FROM node n WHERE n.owner = ? AND n.live_in = ? AND n.name = ? FOR UPDATE";
 const REPLACE: &str = "\
 UPDATE node SET blob_id = ?, size = ?, category = ?, modified_ms = ? WHERE id = ?";
-const BY_CONTENT: &str = "\
-SELECT n.id, n.parent, n.kind, n.name, n.size, b.media_type, n.category, n.created_ms,
-    n.modified_ms, b.file_id
-FROM node n JOIN `blob` b ON b.id = n.blob_id
-WHERE n.owner = ? AND b.sha256 = ? AND b.size = ? AND n.modified_ms = ? AND (n.name = ? OR ?)";
+const BY_CONTENT: &str = columns!(
+    "FROM node n JOIN `blob` b ON b.id = n.blob_id
+    WHERE n.owner = ? AND b.sha256 = ? AND b.size = ? AND n.modified_ms = ? AND (n.name = ? OR ?)"
+);
 
 /// Other names tried when the wanted one is taken: `a (1).txt` to `a (99).txt`.
-const RENAMES_MAX: u32 = 99;
+pub(super) const RENAMES_MAX: u32 = 99;
 
 /// What to do when a name is taken. The numbers stand in the database.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -145,8 +145,11 @@ async fn publish_in(
     if counted == 0 && 0 < new.size {
         return Ok(Published::NoUser);
     }
-    if !hold_folder(tx, new.owner, new.parent).await? {
+    let Some(above) = live_folder(tx, new.owner, new.parent).await? else {
         return Ok(Published::NoFolder);
+    };
+    if DEPTH_MAX < above.len().saturating_add(new.folders.len()) {
+        return Ok(Published::TooDeep);
     }
     let Some(parent) = descend(tx, new).await? else { return Ok(Published::NameTaken) };
     let attached = match new.bytes {
@@ -201,7 +204,7 @@ struct Entry {
     kind: Kind,
     blob: Option<BlobId>,
     size: u64,
-    created: UnixMs,
+    category: u8,
 }
 
 async fn entry(
@@ -211,13 +214,13 @@ async fn entry(
     name: &Name,
 ) -> Result<Option<Entry>, DbError> {
     let key = (owner.0, parent.map_or(0, |id| id.0), name.as_str());
-    let row: Option<(u64, u8, Option<u64>, u64, u64)> = tx.exec_first(ENTRY, key).await?;
-    Ok(row.map(|(id, kind, blob, size, created)| Entry {
+    let row: Option<(u64, u8, Option<u64>, u64, u8)> = tx.exec_first(ENTRY, key).await?;
+    Ok(row.map(|(id, kind, blob, size, category)| Entry {
         id: NodeId(id),
         kind: if kind == Kind::Folder as u8 { Kind::Folder } else { Kind::File },
         blob: blob.map(BlobId),
         size,
-        created: UnixMs(created),
+        category,
     }))
 }
 
@@ -233,7 +236,7 @@ async fn enter(
         && let Some(old) = entry(tx, owner, parent, new.name).await?
     {
         return match (old.kind, old.blob) {
-            (Kind::File, Some(blob)) => replace(tx, new, parent, file, &old, blob).await,
+            (Kind::File, Some(blob)) => replace(tx, new, file, &old, blob).await,
             _ => Ok(Published::NameTaken),
         };
     }
@@ -244,7 +247,10 @@ async fn enter(
             Err(DbError::Taken) if new.conflict == Conflict::Rename => {}
             Err(DbError::Taken) => break,
             Err(error) => return Err(error),
-            Ok(node) => return noted(tx, owner, "upload", node, new.address).await,
+            Ok(node) => {
+                totals::add(tx, owner, &[(file.category as u8, 1, file.size)]).await?;
+                return noted(tx, owner, "upload", node, new.address).await;
+            }
         }
     }
     Ok(Published::NameTaken)
@@ -254,7 +260,6 @@ async fn enter(
 async fn replace(
     tx: &mut Transaction<'static>,
     new: &NewFile<'_>,
-    parent: Option<NodeId>,
     file: &FileRow,
     old: &Entry,
     old_blob: BlobId,
@@ -263,16 +268,9 @@ async fn replace(
     tx.exec_drop(REPLACE, row).await?;
     tx.exec_drop(GIVE_SPACE, (old.size, new.owner.0)).await?;
     blob::release(tx, old_blob, new.at).await?;
-    let node = Node {
-        id: old.id,
-        parent,
-        kind: Kind::File,
-        name: new.name.as_str().to_owned(),
-        size: file.size,
-        media_type: Some(file.media_type.clone()),
-        category: Some(file.category),
-        created_ms: old.created,
-        modified_ms: new.at,
-    };
+    totals::take(tx, new.owner, &[(old.category, 1, old.size)]).await?;
+    totals::add(tx, new.owner, &[(file.category as u8, 1, file.size)]).await?;
+    let node = own(tx, new.owner, old.id, true).await?;
+    let node = node.ok_or_else(|| DbError::Schema("a locked row went".to_owned()))?;
     noted(tx, new.owner, "replace", node, new.address).await
 }

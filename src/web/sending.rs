@@ -1,0 +1,130 @@
+//! A stored file as an answer: nginx sends the bytes, here stands under which name and type, and
+//! whether it counts as a download.
+//!
+//! Used by `download` and `share` behind the gate: a file id comes out of a grant.
+
+use redis::Script;
+
+use crate::app::App;
+use crate::db::Node;
+use crate::error::WebError;
+use crate::media::inline_type;
+use crate::request::{Fields, Method, Request};
+use crate::response::Response;
+
+/// For so long a second download of one file by one person does not count.
+const ONCE_MS: u64 = 10 * 60 * 1000;
+
+/// KEYS mark; ARGV ms it lives. 1 for whoever sets it.
+const FIRST: &str = "
+if redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[1]) then return 1 end
+return 0";
+
+/// Whether the query asks for a file to be shown and not saved.
+pub(crate) fn inline(query: &Fields) -> Result<bool, WebError> {
+    match query.get("inline") {
+        None | Some("0") => Ok(false),
+        Some("1") => Ok(true),
+        Some(_) => Err(WebError::Invalid("inline", "use 0 or 1")),
+    }
+}
+
+/// Whether a request asks for the beginning of a file: a range that begins later goes on with a
+/// download that was counted.
+pub(crate) fn is_start(request: &Request) -> bool {
+    if request.method() != Method::Get {
+        return false;
+    }
+    let Some(range) = request.header_text("range") else { return true };
+    let Some(first) = range.trim().strip_prefix("bytes=") else { return true };
+    let begins = |part: &str| part.trim().split('-').next().map(str::trim) == Some("0");
+    // The end of a file, `-N`, may be all of it.
+    first.split(',').any(|part| begins(part) || part.trim().starts_with('-'))
+}
+
+/// Counts a download, once per person and file in a while. What cannot be counted is sent all the
+/// same.
+pub(crate) async fn count(app: &App, by: &str, node: &Node) {
+    let counted = async {
+        if first(app, &format!("dl:{}:{by}", node.id), ONCE_MS).await? {
+            app.db.downloaded(node.id).await?;
+        }
+        Ok::<(), WebError>(())
+    };
+    if let Err(error) = counted.await {
+        log::warn!("count a download: {error}");
+    }
+}
+
+/// True for the first who asks for `key` in a while.
+pub(crate) async fn first(app: &App, key: &str, for_ms: u64) -> Result<bool, WebError> {
+    let done: u64 = app.cache.run(&Script::new(FIRST), &[key.to_owned()], &[for_ms]).await?;
+    Ok(done == 1)
+}
+
+/// The answer that nginx turns into the file.
+pub(crate) fn file(node: &Node, file_id: &str, inline: bool) -> Result<Response, WebError> {
+    let stored = node.media_type.as_deref().unwrap_or_default();
+    let shown = inline_type(stored).filter(|_| inline);
+    // What must be saved is not even named as something that could be opened.
+    let media_type = shown.unwrap_or("application/octet-stream");
+    let kind = if shown.is_some() { "inline" } else { "attachment" };
+    Ok(Response::empty(200)
+        .with_header("content-type", media_type)?
+        .with_header("content-disposition", disposition(kind, &node.name))?
+        .with_header("cache-control", "private, no-cache")?
+        .with_header("x-content-type-options", "nosniff")?
+        .with_header("content-security-policy", "sandbox; default-src 'none'")?
+        .with_header("x-accel-redirect", format!("/{file_id}"))?)
+}
+
+/// RFC 6266: a name in ASCII for old clients, and the name itself in the form of RFC 8187.
+pub(crate) fn disposition(kind: &str, name: &str) -> String {
+    let plain = |c: char| c.is_ascii() && !c.is_ascii_control() && !matches!(c, '"' | '\\' | '%');
+    let fallback: String = name.chars().map(|c| if plain(c) { c } else { '_' }).collect();
+    let mut exact = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"!#$&+-.^_`|~".contains(&byte) {
+            exact.push(char::from(byte));
+        } else {
+            exact.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    format!("{kind}; filename=\"{fallback}\"; filename*=UTF-8''{exact}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::Body;
+
+    #[test]
+    fn a_range_that_goes_on_is_no_new_download() {
+        let starts = |method: &str, range: Option<&str>| {
+            let all: Vec<(&str, &str)> = range.iter().map(|r| ("HTTP_RANGE", *r)).collect();
+            let body = Body::from_bytes("");
+            is_start(&Request::for_test(method, "/api/download/1", &all, body).unwrap())
+        };
+        assert!(starts("GET", None) && !starts("HEAD", None));
+        for begins in ["bytes=0-", "bytes=0-9", "bytes=5-9, 0-1", "bytes=-5", "lines=3"] {
+            assert!(starts("GET", Some(begins)), "{begins}");
+        }
+        for goes_on in ["bytes=1-", "bytes=100-200", "bytes=5-9,10-"] {
+            assert!(!starts("GET", Some(goes_on)), "{goes_on}");
+        }
+    }
+
+    #[test]
+    fn names_survive_the_header() {
+        let cases = [
+            ("a.txt", "a.txt", "a.txt"),
+            ("a b\".txt", "a b_.txt", "a%20b%22.txt"),
+            ("é%41'*;.txt", "__41'*;.txt", "%C3%A9%2541%27%2A%3B.txt"),
+            ("照.png", "_.png", "%E7%85%A7.png"),
+        ];
+        for (name, fallback, exact) in cases {
+            let want = format!("attachment; filename=\"{fallback}\"; filename*=UTF-8''{exact}");
+            assert_eq!(disposition("attachment", name), want);
+        }
+    }
+}
