@@ -32,7 +32,8 @@
 //! 7. `nginx/module` sends stored files from nginx itself; it uses [`proto`] and nothing else.
 //! 8. `www` is the pages; only `www/js/api.js` talks to the server.
 //!
-//! [`tools`] is the command-line programs of the store, `fdfs_upload_file` and the rest.
+//! [`tools`] is the command-line programs of the store: `fdfs_upload_file` and the rest for
+//! existing scripts, `fdfs` for people.
 //!
 //! # Who may use whom
 //!

@@ -36,7 +36,11 @@ const MAY_USE: &[(&str, &str)] = &[
          net proto redis rustix serde serde_json sha2 subtle thiserror tokio toml \
          unicode-normalization",
     ),
-    ("src/tools", "crc32fast net proto tokio"),
+    (
+        "src/tools",
+        "bytes clap clap_complete console crc32fast hdrhistogram indicatif net proto rustix serde \
+         serde_json tokio",
+    ),
     ("nginx/module", "nginx-sys ngx proto"),
     (".", "fcgi net proto storage tools tracker web"),
 ];

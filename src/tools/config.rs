@@ -51,6 +51,16 @@ fn read(path: &Path, base: &Path, depth: usize) -> Result<Ini, Failure> {
     ini.include(|name| read(&base.join(name), base, depth + 1))
 }
 
+/// The configuration that only names these trackers; all else is as if nothing were written.
+pub(crate) fn of_trackers(named: &[String]) -> Result<Config, Failure> {
+    let lines: String = named.iter().map(|name| format!("tracker_server = {name}\n")).collect();
+    let of_line = |error: IniError| match error {
+        IniError::BadValue { value, need, .. } => Failure::Argument(format!("{value}: {need}")),
+        other => Failure::Argument(other.to_string()),
+    };
+    Ini::parse(&lines).and_then(|ini| check(&ini)).map_err(of_line)
+}
+
 fn check(ini: &Ini) -> Result<Config, IniError> {
     let default = PoolSettings::default();
     let mut trackers = Vec::new();

@@ -8,6 +8,6 @@ pub(crate) async fn run(world: &World, args: &[&str]) -> Result<(), Failure> {
     let [conf, id] = args else {
         return Err(Failure::Usage("<config_file> <file_id>".to_owned()));
     };
-    let id = file_id(id)?;
+    let id = file_id(id, "delete file")?;
     connect(world, conf).await?.delete(&id).await.doing("delete file")
 }

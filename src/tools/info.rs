@@ -10,9 +10,9 @@ use proto::storage::info::{FileInfo, InfoFlags};
 use crate::zone::Zone;
 use crate::{Doing as _, Failure, connect, file_id, say};
 
-const USAGE: &str = "[-s] [-n] <config_file> <file_id>\n\
-    \t-s: keep silent, the storage does not log when the file does not exist\n\
-    \t-n: do not calculate the CRC32 of an appender or slave file";
+const USAGE: &str = "[options] <config_file> <file_id>\n  options: \n    \
+    -s: keep silence, when this file not exist, do not log error on storage server\n    \
+    -n: do NOT calculate CRC32 for appender file or slave file\n";
 
 /// Flags of the request (storage.md 3.11).
 const NO_CRC: u8 = 1;
@@ -30,7 +30,7 @@ pub(crate) async fn run(world: &World, args: &[&str]) -> Result<(), Failure> {
         }
     }
     let [conf, id] = plain[..] else { return Err(Failure::Usage(USAGE.to_owned())) };
-    let id = file_id(id)?;
+    let id = file_id(id, "query file info")?;
     let client = connect(world, conf).await?;
     let record = id.name.record();
     let known = record.and_then(|record| from_name(&id, record));

@@ -33,7 +33,11 @@ mod crc32; // fdfs_crc32
 
 mod monitor; // fdfs_monitor
 
+mod exercise; // fdfs_test, fdfs_test1, fdfs_appender_test, fdfs_appender_test1
+
 mod stat; // fdfs_tracker_stat, fdfs_storage_stat, fdfs_volumn_stat
+
+mod fdfs; // fdfs: the program for people
 
 mod zone; // local time, as the tools print it
 
@@ -42,6 +46,9 @@ const DEFAULT_CONFIG: &str = "/etc/fdfs/client.conf";
 
 /// Runs the program `name`; `args` begins with the name it was called by.
 pub fn run(name: &'static str, args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    if name == "fdfs" {
+        return fdfs::run(args);
+    }
     // Names that are not UTF-8 cannot be file ids; as local names they are found to be missing.
     let args = args.into_iter().skip(1).map(|arg| arg.to_string_lossy().into_owned());
     let args: Vec<String> = args.collect();
@@ -59,6 +66,10 @@ pub fn run(name: &'static str, args: impl IntoIterator<Item = OsString>) -> Exit
             "fdfs_tracker_stat" => stat::trackers(&world, &args).await,
             "fdfs_storage_stat" => stat::storages(&world, &args).await,
             "fdfs_volumn_stat" => stat::volumes(&world, &args).await,
+            "fdfs_test" | "fdfs_test1" => exercise::files(&world, name, &args).await,
+            "fdfs_appender_test" | "fdfs_appender_test1" => {
+                exercise::appender(&world, name, &args).await
+            }
             "fdfs_monitor" => monitor::run(&world, &args).await,
             other => Err(Failure::Usage(format!("{other} is no program of this package"))),
         };
@@ -66,7 +77,9 @@ pub fn run(name: &'static str, args: impl IntoIterator<Item = OsString>) -> Exit
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => {
                 let told = failure.tell(name);
-                if failure.is_told_on_stdout(name) {
+                if told.is_empty() {
+                    // Nothing is left to say.
+                } else if failure.is_told_on_stdout(name) {
                     say(&told);
                 } else {
                     let _ = writeln!(io::stderr(), "{told}");
@@ -82,14 +95,22 @@ pub fn run(name: &'static str, args: impl IntoIterator<Item = OsString>) -> Exit
 enum Failure {
     /// Called wrongly; the usage of the program.
     Usage(String),
+    /// Called wrongly, with the errno that scripts know; the usage of what was asked for.
+    Called { usage: String, status: Status },
     /// The configuration cannot be used.
     Config { text: String, status: Status },
     /// An argument is not what it has to be.
     Argument(String),
-    /// A local file could not be read or written.
+    /// An argument that should be sent cannot be: what was to be done, and what is wrong.
+    Invalid { what: String, because: String },
+    /// The bytes are not those that the name stands for.
+    Corrupt(String),
+    /// A local file could not be read or written: what was to be done, and to what.
     Local { what: String, source: io::Error },
     /// The cluster did not do it.
-    Client { what: &'static str, source: ClientError },
+    Client { what: String, source: ClientError },
+    /// It has been told already, where scripts look for it.
+    Told(Status),
 }
 
 impl Failure {
@@ -100,8 +121,11 @@ impl Failure {
     fn status(&self) -> Status {
         match self {
             Failure::Usage(_) => Status::EPERM, // 1
-            Failure::Config { status, .. } => *status,
-            Failure::Argument(_) => Status::EINVAL,
+            Failure::Config { status, .. }
+            | Failure::Called { status, .. }
+            | Failure::Told(status) => *status,
+            Failure::Argument(_) | Failure::Invalid { .. } => Status::EINVAL,
+            Failure::Corrupt(_) => Status::EIO,
             Failure::Local { source, .. } => {
                 Status::from_errno(source.raw_os_error().unwrap_or_default())
             }
@@ -111,29 +135,47 @@ impl Failure {
 
     /// Some programs have always told their failures to scripts on standard output.
     fn is_told_on_stdout(&self, name: &str) -> bool {
+        let among = |names: &[&str]| names.contains(&name) || name.ends_with("test");
         match self {
-            Failure::Client { .. } => {
-                ["fdfs_download_file", "fdfs_delete_file", "fdfs_append_file"].contains(&name)
+            Failure::Client { .. } | Failure::Invalid { .. } => among(&[
+                "fdfs_download_file",
+                "fdfs_delete_file",
+                "fdfs_append_file",
+                "fdfs_test1",
+                "fdfs_appender_test1",
+            ]),
+            Failure::Local { .. } => {
+                among(&["fdfs_crc32", "fdfs_append_file", "fdfs_test1", "fdfs_appender_test1"])
             }
-            Failure::Local { .. } => name == "fdfs_crc32",
+            Failure::Usage(_) | Failure::Called { .. } => {
+                !["fdfs_file_info", "fdfs_regenerate_filename"].contains(&name)
+                    && !name.ends_with("_stat")
+            }
             _ => false,
         }
     }
 
-    /// The text of tools.md 1, with what stands behind it.
+    /// The text of tools.md 1, with what stands behind it in parentheses.
     fn tell(&self, name: &str) -> String {
-        let number = self.status().0;
-        let text = match self {
-            Failure::Usage(usage) => return format!("Usage: {name} {usage}"),
-            Failure::Config { text, .. } => return format!("{name}: {text}"),
-            Failure::Argument(text) => return format!("{name}: {text}"),
-            Failure::Local { what, source } => format!("{what} fail ({source})"),
-            Failure::Client { what, source } => format!("{what} fail ({source})"),
+        let (what, because) = match self {
+            Failure::Usage(usage) | Failure::Called { usage, .. } => {
+                return format!("Usage: {name} {usage}");
+            }
+            Failure::Config { text, .. } | Failure::Argument(text) | Failure::Corrupt(text) => {
+                return format!("{name}: {text}");
+            }
+            Failure::Told(_) => return String::new(),
+            Failure::Local { what, source } if source.raw_os_error().is_none() => {
+                (what, source.to_string())
+            }
+            Failure::Local { what, .. } => (what, String::new()),
+            Failure::Client { what, source } => (what, source.to_string()),
+            Failure::Invalid { what, because } => (what, because.clone()),
         };
-        let (what, because) = text.split_once(" (").unwrap_or((&text, ""));
-        let mut told = format!("{what}, error no: {number}, error info: {}", strerror(number));
+        let number = self.status().0;
+        let mut told = format!("{what} fail, error no: {number}, error info: {}", strerror(number));
         if !because.is_empty() {
-            let _ = write!(told, " ({because}");
+            let _ = write!(told, " ({because})"); // writing to a string cannot fail
         }
         told
     }
@@ -141,12 +183,12 @@ impl Failure {
 
 /// Puts what was being done to a failure of the client.
 trait Doing<T> {
-    fn doing(self, what: &'static str) -> Result<T, Failure>;
+    fn doing(self, what: impl Into<String>) -> Result<T, Failure>;
 }
 
 impl<T> Doing<T> for Result<T, ClientError> {
-    fn doing(self, what: &'static str) -> Result<T, Failure> {
-        self.map_err(|source| Failure::Client { what, source })
+    fn doing(self, what: impl Into<String>) -> Result<T, Failure> {
+        self.map_err(|source| Failure::Client { what: what.into(), source })
     }
 }
 
@@ -163,9 +205,12 @@ async fn connect(world: &World, conf: &str) -> Result<Client, Failure> {
     Ok(Client::new(world.clone(), config.pool, trackers))
 }
 
-/// The file id in an argument.
-fn file_id(text: &str) -> Result<FileId, Failure> {
-    FileId::parse(text).map_err(|error| Failure::Argument(format!("{text}: {error}")))
+/// The file id in an argument; `what` is what shall be done to it.
+fn file_id(text: &str, what: &str) -> Result<FileId, Failure> {
+    FileId::parse(text).map_err(|error| Failure::Invalid {
+        what: what.to_owned(),
+        because: format!("{text}: {error}"),
+    })
 }
 
 /// Prints a line of the result; a closed pipe is not an error.

@@ -20,15 +20,15 @@ use crate::{DEFAULT_CONFIG, Doing as _, Failure, config, say};
 
 pub(crate) mod report; // the text of `list`
 
-const USAGE: &str = "[<config_file>] [-h <tracker_server>] [list | \
-    delete <group_name> [storage_id] | set_trunk_server <group_name> [storage_id]]";
+const USAGE: &str = "<client_cfg_file> [-h <tracker_server>]\n  \
+    [list|delete|set_trunk_server <group_name> [storage_id]]";
 const TRACKER_PORT: u16 = 22122;
 /// Longest answer to an administrative command: a storage id.
 const ANSWER_BYTES_MAX: usize = 64;
 
 pub(crate) async fn run(world: &World, args: &[&str]) -> Result<(), Failure> {
     if args == ["-h"] {
-        say(&format!("Usage: fdfs_monitor {USAGE}"));
+        say(&usage());
         return Ok(());
     }
     let (plain, wanted) = split_args(args)?;
@@ -39,12 +39,15 @@ pub(crate) async fn run(world: &World, args: &[&str]) -> Result<(), Failure> {
     if let Some(name) = wanted {
         let at = tracker_at(world, name).await.filter(|at| trackers.contains(at));
         let Some(at) = at else {
-            let text = format!("tracker server: {name} not exists!");
-            return Err(Failure::Config { text, status: Status::ENOENT });
+            say(&format!("tracker server: {name} not exists!"));
+            return Err(Failure::Told(Status::ENOENT));
         };
         trackers = vec![at];
     }
     let client = Client::new(world.clone(), config.pool, trackers);
+    if !matches!(*order, [] | ["list"]) {
+        head(&client, count)?;
+    }
     match *order {
         [] | ["list"] => list(&client, count).await,
         ["delete", group] => delete_group(&client, group_name(group)?).await,
@@ -54,10 +57,27 @@ pub(crate) async fn run(world: &World, args: &[&str]) -> Result<(), Failure> {
             set_trunk(&client, group_name(group)?, Some(storage_id(id)?)).await
         }
         [command, ..] => {
-            say(&format!("Invalid command {command}"));
-            Err(Failure::Usage(USAGE.to_owned()))
+            say(&format!("Invalid command {command}\n\n{}", usage()));
+            Err(Failure::Told(Status::EPERM))
         }
     }
+}
+
+fn usage() -> String {
+    format!(
+        "\nUsage:\n  fdfs_monitor {}\n\n\
+         Note:\n  the tracker server format: host[:port], the tracker default port is 22122\n  \
+         fdfs_monitor without parameter equals: fdfs_monitor {DEFAULT_CONFIG}\n",
+        USAGE
+    )
+}
+
+/// What stands above every report: which tracker tells.
+fn head(client: &Client, count: usize) -> Result<(), Failure> {
+    let (index, server) = client.trackers().current().doing("choose a tracker")?;
+    say(&format!("tracker server count={count}, current server index={index}\n"));
+    say(&format!("tracker server is {server}\n"));
+    Ok(())
 }
 
 /// The plain arguments, and the tracker of `-h host` or `-hhost`.
@@ -89,19 +109,17 @@ async fn tracker_at(world: &World, text: &str) -> Option<SocketAddr> {
 async fn list(client: &Client, tracker_count: usize) -> Result<(), Failure> {
     let trackers = client.trackers();
     let groups = trackers.list_groups().await.doing("list groups")?;
-    let (index, server) = trackers.current().doing("choose a tracker")?;
-    say(&format!("tracker server count={tracker_count}, current server index={index}\n"));
-    say(&format!("tracker server is {server}\n"));
-    say(&format!("group count: {}\n", groups.len()));
+    head(client, tracker_count)?;
+    say(&format!("group count: {}", groups.len()));
     let zone = Zone::of_system();
     for (number, group) in (1..).zip(&groups) {
         let storages =
             trackers.list_storages(group.group, None).await.doing("list storages of group")?;
+        say("");
         say(&report::group(number, group, &storages));
         for (number, storage) in (1..).zip(&storages) {
             say(report::storage(number, storage, &storages, &zone).trim_end_matches('\n'));
         }
-        say("");
     }
     Ok(())
 }
@@ -114,7 +132,9 @@ async fn tell_all(client: &Client, command: Command, body: &[u8]) -> Result<Vec<
         let request = Header::request(command, body.len() as u64);
         match client.pool().ask(*server, request, body, ANSWER_BYTES_MAX).await {
             Ok(answer) => done = Some(answer.to_vec()),
-            Err(source) => failure = Some(Failure::Client { what: "tell the tracker", source }),
+            Err(source) => {
+                failure = Some(Failure::Client { what: "tell the tracker".to_owned(), source })
+            }
         }
     }
     match (done, failure) {

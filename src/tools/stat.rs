@@ -64,9 +64,10 @@ pub(crate) async fn volumes(world: &World, args: &[&str]) -> Result<(), Failure>
     Ok(())
 }
 
+/// A report stands between empty lines; without anything to report there is none.
 fn print(text: &str) {
     if !text.is_empty() {
-        say(text.trim_end_matches('\n'));
+        say(&format!("\n{text}"));
     }
 }
 

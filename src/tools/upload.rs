@@ -17,7 +17,7 @@ pub(crate) async fn run(world: &World, args: &[&str]) -> Result<(), Failure> {
     let [conf, local, rest @ ..] = args else { return Err(Failure::Usage(USAGE.to_owned())) };
     let target = target(rest)?;
     let client = connect(world, conf).await?;
-    let (file, size) = open(local).await?;
+    let (file, size) = open(local, "upload file").await?;
     let extension = Extension::of_file(local);
     let mut content = Reading(file);
     let id = match target {
@@ -31,13 +31,14 @@ pub(crate) async fn run(world: &World, args: &[&str]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A local file to be sent, and its size.
-pub(crate) async fn open(local: &str) -> Result<(File, u64), Failure> {
-    let path = Path::new(local);
-    let file = File::open(path).await.map_err(|e| Failure::local("open", path, e))?;
-    let about = file.metadata().await.map_err(|e| Failure::local("read", path, e))?;
+/// A local file to be sent, and its size; `what` is what shall be done with it.
+pub(crate) async fn open(local: impl AsRef<Path>, what: &str) -> Result<(File, u64), Failure> {
+    let path = local.as_ref();
+    let refuse = |source| Failure::Local { what: what.to_owned(), source };
+    let file = File::open(path).await.map_err(refuse)?;
+    let about = file.metadata().await.map_err(refuse)?;
     if !about.is_file() {
-        return Err(Failure::Argument(format!("{local} is not a file")));
+        return Err(Failure::Argument(format!("{} is not a file", path.display())));
     }
     Ok((file, about.len()))
 }

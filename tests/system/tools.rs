@@ -15,13 +15,13 @@ use crate::support::wait::eventually;
 
 /// What a program left behind.
 #[derive(Debug, PartialEq, Eq)]
-struct Outcome {
-    code: i32,
-    out: String,
-    err: String,
+pub(crate) struct Outcome {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
-fn run(program: &str, args: &[&str]) -> Outcome {
+pub(crate) fn run(program: &str, args: &[&str]) -> Outcome {
     let done = Command::new(bin_dir().join(program)).args(args).env("TZ", "UTC").output();
     let done = done.unwrap_or_else(|e| panic!("{program}: {e}"));
     Outcome {
@@ -32,7 +32,7 @@ fn run(program: &str, args: &[&str]) -> Outcome {
 }
 
 /// A client.conf for this world beside its daemons, and the directory.
-fn client_conf(world: &World) -> (PathBuf, PathBuf) {
+pub(crate) fn client_conf(world: &World) -> (PathBuf, PathBuf) {
     let dir = world.cluster.tracker.dir.parent().expect("it is in the world's").to_owned();
     let conf = dir.join("client.conf");
     let text = format!("tracker_server = {}\n", world.cluster.tracker.address);
@@ -41,11 +41,11 @@ fn client_conf(world: &World) -> (PathBuf, PathBuf) {
 }
 
 #[allow(clippy::disallowed_methods, reason = "a test's own file need not survive power loss")]
-fn write(path: &Path, bytes: &[u8]) {
+pub(crate) fn write(path: &Path, bytes: &[u8]) {
     fs::write(path, bytes).expect("the directory is ours");
 }
 
-fn text(path: &Path) -> &str {
+pub(crate) fn text(path: &Path) -> &str {
     path.to_str().expect("our paths are ASCII")
 }
 
@@ -140,7 +140,7 @@ fn sums_are_printed_as_scripts_know_them() {
     }
     let missing = run("fdfs_crc32", &["/nonexistent"]);
     assert_eq!((missing.code, missing.err.as_str()), (2, ""), "{missing:?}");
-    assert!(missing.out.starts_with("open /nonexistent fail, error no: 2, "), "{missing:?}");
+    assert!(missing.out.starts_with("open file /nonexistent fail, errno: 2, "), "{missing:?}");
 }
 
 #[test]
@@ -192,12 +192,12 @@ fn the_stat_programs_show_a_line_for_each_and_a_count() {
         (!out.is_empty()).then_some(out)
     });
     let head = format!("{storage} ACTIVE, connections {{alloc: ");
-    assert!(lines.starts_with(&head), "{lines}");
+    assert!(lines.starts_with(&format!("\n{head}")), "{lines}");
     assert!(
         lines.contains("}\n  version: ") && lines.contains(", last_heartbeat_time: "),
         "{lines}"
     );
-    assert!(lines.ends_with("\nstorage server count: 1\n"), "{lines}");
+    assert!(lines.ends_with("\nstorage server count: 1\n\n"), "{lines}");
     assert_eq!(ask("fdfs_storage_stat", "-N"), "");
 
     // Nobody but the leader knows, and a tracker that has just started leads nobody yet.
@@ -207,13 +207,13 @@ fn the_stat_programs_show_a_line_for_each_and_a_count() {
         (outcome.code == 0).then_some(outcome.out)
     });
     let head = format!("{tracker}, is_leader: 1, is_active: 1, connections {{alloc: ");
-    assert!(lines.starts_with(&head), "{lines}");
-    assert!(lines.ends_with("}\ntracker server count: 1\n"), "{lines}");
+    assert!(lines.starts_with(&format!("\n{head}")), "{lines}");
+    assert!(lines.ends_with("}\n\ntracker server count: 1\n\n"), "{lines}");
     assert_eq!(ask("fdfs_tracker_stat", "-F"), "");
 
     let lines = ask("fdfs_volumn_stat", "-A");
-    assert!(lines.starts_with("group1 disk_available: 1, disk space {total: "), "{lines}");
-    assert!(lines.ends_with("%}\nstorage volumn / group count: 1\n"), "{lines}");
+    assert!(lines.starts_with("\ngroup1 disk_available: 1, disk space {total: "), "{lines}");
+    assert!(lines.ends_with("%}\n\nstorage volumn / group count: 1\n\n"), "{lines}");
     assert_eq!(ask("fdfs_volumn_stat", "-N"), "");
 
     for program in ["fdfs_tracker_stat", "fdfs_storage_stat", "fdfs_volumn_stat"] {

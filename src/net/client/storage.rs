@@ -66,6 +66,15 @@ pub async fn upload(
     upload_as(taken, Command::UploadFile, head, content).await
 }
 
+/// The same, as an appender (23).
+pub async fn upload_appender(
+    taken: Taken,
+    head: &Upload,
+    content: &mut dyn Content,
+) -> Result<FileId, ClientError> {
+    upload_as(taken, Command::UploadAppenderFile, head, content).await
+}
+
 /// Uploads a normal file (11) or an appender (23): they differ in nothing but the command.
 pub(super) async fn upload_as(
     taken: Taken,

@@ -71,6 +71,18 @@ impl Trackers {
         .await
     }
 
+    /// All storages of a group that take uploads (106), or of `group` (107).
+    pub async fn query_store_all(
+        &self,
+        group: Option<&GroupName>,
+    ) -> Result<Vec<Endpoint>, ClientError> {
+        let (command, body) = match group {
+            None => (Command::QueryStoreWithoutGroupAll, Vec::new()),
+            Some(group) => (Command::QueryStoreWithGroupAll, group_body(*group)),
+        };
+        self.ask(command, &body, |answer| Ok(StoreTarget::decode(&answer)?.servers)).await
+    }
+
     /// A storage that has this file (102).
     pub async fn query_fetch(&self, file: &FileId) -> Result<Endpoint, ClientError> {
         self.ask(Command::QueryFetchOne, &file_body(file), first_server).await

@@ -144,7 +144,7 @@ fn tallies(statistics: &Statistics) -> [(&'static str, Tally); 19] {
 }
 
 /// How far this storage is behind what the others of its group took in.
-fn delay(storage: &StorageStat, group: &[StorageStat]) -> String {
+pub(crate) fn delay(storage: &StorageStat, group: &[StorageStat]) -> String {
     let others = group.iter().filter(|other| other.id != storage.id);
     let Some(newest) = others.map(|other| other.statistics.last_source_update).max() else {
         return String::new();

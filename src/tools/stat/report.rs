@@ -29,7 +29,7 @@ pub(super) fn trackers(rows: &[TrackerStat], details: Option<&Zone>) -> String {
         }
     }
     if !rows.is_empty() {
-        let _ = writeln!(text, "tracker server count: {}", rows.len());
+        let _ = writeln!(text, "\ntracker server count: {}", rows.len());
     }
     text
 }
@@ -51,7 +51,7 @@ pub(super) fn storages(answer: &StorageLines, details: Option<&Zone>) -> String 
         }
     }
     if !answer.lines.is_empty() {
-        let _ = writeln!(text, "storage server count: {}", answer.lines.len());
+        let _ = writeln!(text, "\nstorage server count: {}", answer.lines.len());
     }
     text
 }
@@ -78,12 +78,12 @@ pub(super) fn volumes(answer: &Volumes) -> String {
     let count = answer.volumes.len();
     match count {
         0 => {}
-        1 => text.push_str("storage volumn / group count: 1\n"),
+        1 => text.push_str("\nstorage volumn / group count: 1\n"),
         _ => {
             let usable = |v: &&proto::tracker::stat::Volume| v.disk_available || v.trunk_available;
             let available = answer.volumes.iter().filter(usable).count();
             let rule = "=".repeat(20);
-            let _ = writeln!(text, "{rule} VOLUMNS SUMMARY {rule}");
+            let _ = writeln!(text, "\n{rule} VOLUMNS SUMMARY {rule}");
             let _ = writeln!(text, "{}", sum.print(answer.use_trunk_file));
             let _ =
                 writeln!(text, "volumn / group counts {{total: {count}, available: {available}}}");
@@ -101,7 +101,7 @@ fn detail(version: Version, up: UnixTime, heartbeat: Option<UnixTime>, zone: &Zo
     if let Some(time) = heartbeat {
         let _ = write!(text, ", last_heartbeat_time: {}", zone.print(time.0));
     }
-    text.push('\n');
+    text.push_str("\n\n");
     text
 }
 
@@ -129,10 +129,10 @@ impl Space {
         let used = usable.saturating_sub(self.available);
         let mut text = format!(
             "disk space {{total: {}, free: {}, reserved: {}, avail: {}, util: {}%}}",
-            human(Megabytes(self.total)),
-            human(Megabytes(self.free)),
-            human(Megabytes(self.reserved)),
-            human(Megabytes(self.available)),
+            unpadded(self.total),
+            unpadded(self.free),
+            unpadded(self.reserved),
+            unpadded(self.available),
             percent(used, usable),
         );
         if with_trunk {
@@ -140,13 +140,18 @@ impl Space {
             let _ = write!(
                 text,
                 ", trunk free space: {}, total available {{space: {}, ratio: {}%}}",
-                human(Megabytes(self.trunk)),
-                human(Megabytes(space)),
+                unpadded(self.trunk),
+                unpadded(space),
                 percent(space, usable),
             );
         }
         text
     }
+}
+
+/// A size for people; these programs do not align it.
+fn unpadded(megabytes: i64) -> String {
+    human(Megabytes(megabytes)).trim_start().to_owned()
 }
 
 /// A share with two decimals; nothing of nothing is 0.00.
@@ -181,11 +186,11 @@ mod tests {
             trackers(&[tracker(true), tracker(false)], Some(&Zone::utc())),
             "10.0.0.1:22122, is_leader: 1, is_active: 1, \
              connections {alloc: 8, current: 2, max: 5}\n  \
-             version: 6.16.1, up_time: 1970-01-01 00:00:00\n\
+             version: 6.16.1, up_time: 1970-01-01 00:00:00\n\n\
              10.0.0.1:22122, is_leader: 0, is_active: 1, \
              connections {alloc: 8, current: 2, max: 5}\n  \
              version: 6.16.1, up_time: 1970-01-01 00:00:00, \
-             last_heartbeat_time: 1970-01-01 00:01:00\n\
+             last_heartbeat_time: 1970-01-01 00:01:00\n\n\n\
              tracker server count: 2\n"
         );
         assert_eq!(trackers(&[], None), "");
@@ -210,7 +215,7 @@ mod tests {
             let answer = StorageLines { use_storage_id, use_trunk_file, lines: vec![line.clone()] };
             let text = storages(&answer, None);
             assert!(text.starts_with(want), "{text}");
-            assert!(text.ends_with("max: 5}\nstorage server count: 1\n"), "{text}");
+            assert!(text.ends_with("max: 5}\n\nstorage server count: 1\n"), "{text}");
         }
     }
 
@@ -227,14 +232,14 @@ mod tests {
             trunk_available: false,
         };
         let mut answer = Volumes { use_trunk_file: false, volumes: vec![volume("group1", true)] };
-        let space = "disk space {total:  4.0 GB, free:  2.0 GB, reserved:  1.0 GB, \
-            avail:  1.0 GB, util: 66.67%}";
+        let space = "disk space {total: 4.0 GB, free: 2.0 GB, reserved: 1.0 GB, \
+            avail: 1.0 GB, util: 66.67%}";
         let one = format!("group1 disk_available: 1, {space}\n");
-        assert_eq!(volumes(&answer), format!("{one}storage volumn / group count: 1\n"));
+        assert_eq!(volumes(&answer), format!("{one}\nstorage volumn / group count: 1\n"));
         answer.volumes.push(volume("group2", false));
         let text = volumes(&answer);
         assert!(text.starts_with(&one), "{text}");
-        assert!(text.contains("VOLUMNS SUMMARY") && text.contains("total:  8.0 GB"), "{text}");
+        assert!(text.contains("VOLUMNS SUMMARY") && text.contains("total: 8.0 GB"), "{text}");
         assert!(text.ends_with("volumn / group counts {total: 2, available: 1}\n"), "{text}");
     }
 
@@ -242,8 +247,8 @@ mod tests {
     fn packing_adds_what_trunk_files_have_left() {
         let space = Space { total: 1024, available: 256, trunk: 256, ..Space::default() };
         let text = space.print(true);
-        assert!(text.contains("util: 75.00%}, trunk free space:  256 MB, "), "{text}");
-        assert!(text.ends_with("total available {space:  512 MB, ratio: 50.00%}"), "{text}");
+        assert!(text.contains("util: 75.00%}, trunk free space: 256 MB, "), "{text}");
+        assert!(text.ends_with("total available {space: 512 MB, ratio: 50.00%}"), "{text}");
         assert_eq!(percent(0, 0), "0.00");
     }
 }
