@@ -29,7 +29,8 @@
 //!    [`fcgi::response`] the way back.
 //! 6. [`web`] is the workers: [`web::serve`] joins a connection to a handler, and each use case
 //!    (register, login, upload, …) is one file. [`web::administer`] is the program `fastdisk`.
-//! 7. `nginx/module` sends stored files from nginx itself; it uses [`proto`] and nothing else.
+//! 7. `nginx/module` sends stored files from nginx itself, and asks other storages' nginx for
+//!    what is not here; of ours it uses [`proto`] and nothing else.
 //! 8. `www` is the pages; only `www/js/api.js` talks to the server.
 //!
 //! [`tools`] is the command-line programs of the store: `fdfs_upload_file` and the rest for

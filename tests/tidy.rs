@@ -41,7 +41,7 @@ const MAY_USE: &[(&str, &str)] = &[
         "bytes clap clap_complete console crc32fast hdrhistogram indicatif net proto rustix serde \
          serde_json tokio",
     ),
-    ("nginx/module", "nginx-sys ngx proto"),
+    ("nginx/module", "crc32fast nginx-sys ngx proto"),
     (".", "fcgi net proto storage tools tracker web"),
 ];
 

@@ -1,13 +1,17 @@
 //! The border with nginx: raw pointers in, safe types out. Every unsafe line of the project is
-//! here and in `request`.
+//! here and in the files below it.
 //!
 //! nginx calls the `on_` functions; `lib.rs` builds the module's record from [`Shared`] and
-//! [`command`]; `conf`, `handler` and `locate` use [`Directive`] and [`Request`]. Each unsafe
-//! block is one expression under the reason why it is allowed. Nothing is decided here.
+//! [`command`]; `conf`, `handler` and those it calls use [`Directive`] and [`Request`]. Each
+//! unsafe block is one expression under the reason why it is allowed. Nothing is decided here.
 
 #![allow(unsafe_code, reason = "only the border may: the others see safe types")]
 
+mod inject; // a proxy for every location that serves, without a word in the configuration
+mod proxy; // members are asked
+mod reply; // the answer
 mod request; // a request while its handler runs
+mod task; // work for a thread
 
 use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char, c_void};
@@ -15,16 +19,29 @@ use core::marker::PhantomData;
 use core::ptr;
 
 use nginx_sys::{
-    NGX_HTTP_LOC_CONF_OFFSET, NGX_LOG_EMERG, NGX_OK, ngx_array_t, ngx_command_t,
-    ngx_conf_full_name, ngx_conf_log_error, ngx_conf_t, ngx_http_conf_ctx_t,
-    ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_int_t, ngx_module_t, ngx_pool_cleanup_add,
-    ngx_str_t,
+    NGX_ERROR, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_SRV_CONF_OFFSET, NGX_HTTP_VAR_NOCACHEABLE,
+    NGX_LOG_EMERG, NGX_OK, ngx_array_t, ngx_command_t, ngx_conf_full_name, ngx_conf_log_error,
+    ngx_conf_t, ngx_http_add_variable, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t,
+    ngx_http_core_module, ngx_http_handler_pt, ngx_int_t, ngx_module_t, ngx_pool_cleanup_add,
+    ngx_str_t, ngx_thread_pool_add, ngx_uint_t,
 };
 
 use crate::conf::Conf;
 use request::on_request;
 
+pub(crate) use reply::Span;
 pub(crate) use request::{Level, Method, OpenFile, Request, Status};
+pub(crate) use task::ThreadPool;
+
+/// A handler of another module's.
+#[derive(Clone, Copy)]
+pub(crate) struct Handler(ngx_http_handler_pt);
+
+impl core::fmt::Debug for Handler {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Handler")
+    }
+}
 
 /// A static that nginx reads and writes through pointers, before it starts any thread.
 #[repr(transparent)]
@@ -69,6 +86,27 @@ pub(crate) const fn command(name: &'static CStr, kind: u32) -> ngx_command_t {
         offset: 0,
         post: ptr::null_mut(),
     }
+}
+
+/// The row of `fastdfs_replicas`, which stands in an `upstream` and has no settings of ours.
+pub(crate) const fn balancer(name: &'static CStr, kind: u32) -> ngx_command_t {
+    ngx_command_t {
+        set: Some(proxy::on_balance),
+        conf: NGX_HTTP_SRV_CONF_OFFSET,
+        ..command(name, kind)
+    }
+}
+
+/// Tells nginx of the variable that the proxy's headers use.
+pub(crate) extern "C" fn on_preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
+    let mut name = text(b"fastdfs_hop");
+    let flags = NGX_HTTP_VAR_NOCACHEABLE as ngx_uint_t;
+    // SAFETY: the context is valid; nginx copies the name.
+    let variable = unsafe { ngx_http_add_variable(cf, &raw mut name, flags) };
+    // SAFETY: null, or the variable that nginx has made.
+    let Some(variable) = (unsafe { variable.as_mut() }) else { return NGX_ERROR as ngx_int_t };
+    variable.get_handler = Some(proxy::on_hop_variable);
+    NGX_OK as ngx_int_t
 }
 
 /// A string of nginx's over bytes that it only reads.
@@ -117,11 +155,30 @@ pub(crate) extern "C" fn on_merge_conf(
     // SAFETY: as above, and nobody else holds this one.
     let conf = unsafe { &mut *conf.cast::<Conf>() };
     let core = core_conf(cf);
-    // The block of a `limit_except` is a location of its own, and serves as the one around it.
-    if outer.serves() && core.lmt_excpt() == 1 && core.handler.is_none() {
+    // The block of a `limit_except` is a location of its own, and serves as the one around it;
+    // the proxy of that one has put itself there.
+    if outer.serves() && core.lmt_excpt() == 1 {
         core.handler = Some(on_request);
     }
-    report(cf, conf.merge(outer, core.name.as_bytes()))
+    // A module for media that stands behind ours is called by ours.
+    if conf.serves() && !is_ours(core.handler) {
+        conf.media = Some(Handler(core.handler));
+        core.handler = Some(on_request);
+    }
+    let merged = conf.merge(outer, core.name.as_bytes());
+    if conf.serves() {
+        inject::tune(cf);
+        if conf.single_range {
+            core.max_ranges = 1;
+        }
+    }
+    report(cf, merged)
+}
+
+/// Whether a handler is [`on_request`], or none.
+fn is_ours(handler: ngx_http_handler_pt) -> bool {
+    let address = |handler: ngx_http_handler_pt| handler.map(|handler| handler as usize);
+    handler.is_none() || address(handler) == address(Some(on_request))
 }
 
 /// Logs why the configuration is refused, with file and line, and says so to nginx.
@@ -160,11 +217,12 @@ impl<'d> Directive<'d> {
         self.words().first().map_or(b"", ngx_str_t::as_bytes)
     }
 
-    pub(crate) fn value(&self) -> &'d [u8] {
-        self.words().get(1).map_or(b"", ngx_str_t::as_bytes)
+    /// A word behind the name, counted from 1; empty if there is none.
+    pub(crate) fn word(&self, at: usize) -> &'d [u8] {
+        self.words().get(at).map_or(b"", ngx_str_t::as_bytes)
     }
 
-    /// The value as an absolute path; relative ones count from nginx's prefix.
+    /// The first word as an absolute path; relative ones count from nginx's prefix.
     pub(crate) fn full_path(&mut self) -> Option<&'d [u8]> {
         let mut path = ngx_str_t { ..*self.words().get(1)? };
         // SAFETY: nginx passes a valid configuration context for the duration of the call.
@@ -178,9 +236,22 @@ impl<'d> Directive<'d> {
         Some(unsafe { core::slice::from_raw_parts(path.data, path.len) })
     }
 
-    /// Makes the location hand its requests to [`on_request`].
-    pub(crate) fn install_handler(&mut self) {
+    /// Makes the location hand its requests to [`on_request`], and gives it a proxy. Returns
+    /// the handlers of the proxy and of another module that stood there.
+    pub(crate) fn install_handler(&mut self) -> Result<(Option<Handler>, Option<Handler>), String> {
+        let handlers = inject::proxy(self.cf)?;
         core_conf(self.cf).handler = Some(on_request);
+        Ok(handlers)
+    }
+
+    /// nginx's pool of threads called `default`.
+    pub(crate) fn thread_pool(&mut self) -> Result<ThreadPool, String> {
+        // SAFETY: the context is valid; without a name nginx makes or finds the default pool.
+        let pool = unsafe { ngx_thread_pool_add(self.cf, ptr::null_mut()) };
+        if pool.is_null() {
+            return Err("no memory for a pool of threads".to_owned());
+        }
+        Ok(ThreadPool(pool))
     }
 
     fn words(&self) -> &'d [ngx_str_t] {

@@ -178,24 +178,11 @@ pub fn verify_link(
     let (Some(name), Some(signature)) = (query.raw("k"), query.raw("s")) else {
         return Err(Refusal::Missing);
     };
-    let expires = query.raw("e").and_then(number).ok_or(Refusal::Malformed)?;
+    let mut link = read_link(query)?;
     let signature: [u8; 32] = base64::decode(signature).ok_or(Refusal::Malformed)?;
-    let flag = |key| match query.raw(key) {
-        None => Ok(false),
-        Some(b"1") => Ok(true),
-        Some(_) => Err(Refusal::Malformed),
-    };
-    let bound = flag("b")?;
-    if bound && client.is_none() {
-        return Err(Refusal::Wrong);
+    if flag(query, "b")? {
+        link.client = Some(client.ok_or(Refusal::Wrong)?.to_canonical());
     }
-    let link = Link {
-        expires,
-        inline: flag("inline")?,
-        media_type: query.get("type").map(media_type).transpose()?.map(Cow::Owned),
-        filename: query.get("filename").map(Cow::Owned),
-        client: client.filter(|_| bound),
-    };
     let key = keys.iter().find(|key| key.name.as_bytes() == name).ok_or(Refusal::UnknownKey)?;
     let right = key.sum(&link.message(&key.name, file));
     if !bool::from(right.ct_eq(&signature)) {
@@ -203,6 +190,26 @@ pub fn verify_link(
     }
     // Only now: a forged link is told nothing but that.
     if link.expires < now { Err(Refusal::Expired) } else { Ok(link) }
+}
+
+/// What a link asks for, good or bad: only for those who know from elsewhere that it is good.
+/// The address it is bound to is not in it.
+pub fn read_link(query: Query<'_>) -> Result<Link<'static>, Refusal> {
+    Ok(Link {
+        expires: query.raw("e").and_then(number).ok_or(Refusal::Malformed)?,
+        inline: flag(query, "inline")?,
+        media_type: query.get("type").map(media_type).transpose()?.map(Cow::Owned),
+        filename: query.get("filename").map(Cow::Owned),
+        client: None,
+    })
+}
+
+fn flag(query: Query<'_>, key: &str) -> Result<bool, Refusal> {
+    match query.raw(key) {
+        None => Ok(false),
+        Some(b"1") => Ok(true),
+        Some(_) => Err(Refusal::Malformed),
+    }
 }
 
 /// `type/subtype` with parameters, of characters that a header may hold.
@@ -257,14 +264,15 @@ pub fn md5_token(path: &[u8], secret: &[u8], ts: i64) -> [u8; 32] {
 }
 
 /// Checks the parameters `token` and `ts` as the C module does (http.md 14.2): a time of 0
-/// never expires, one of the future is accepted.
+/// never expires, one of the future is accepted. Returns the last second at which the link works,
+/// if there is one.
 pub fn verify_md5(
     path: &[u8],
     secret: &[u8],
     ttl_secs: u64,
     query: Query<'_>,
     now: u64,
-) -> Result<(), Refusal> {
+) -> Result<Option<u64>, Refusal> {
     let (Some(token), Some(ts)) = (query.get("token"), query.get("ts")) else {
         return Err(Refusal::Missing);
     };
@@ -274,7 +282,11 @@ pub fn verify_md5(
         return Err(Refusal::Wrong);
     }
     let ends = u64::try_from(ts).unwrap_or(0).saturating_add(ttl_secs);
-    if ts != 0 && ends < now { Err(Refusal::Expired) } else { Ok(()) }
+    match ts {
+        0 => Ok(None),
+        _ if ends < now => Err(Refusal::Expired),
+        _ => Ok(Some(ends)),
+    }
 }
 
 /// As `atoi` of C: blanks, a sign, digits; anything else is 0. What C leaves undefined, numbers

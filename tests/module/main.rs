@@ -1,15 +1,23 @@
-//! The download module in a real nginx: the conformance list of http.md 17 as far as it applies,
-//! ranges, conditions, hostile addresses, reloads, and what `nginx -t` says.
+//! The download module in a real nginx: the conformance list of http.md 17, ranges, conditions,
+//! links, other members, hostile addresses, reloads, and what `nginx -t` says.
 //!
 //! Needs nginx and the module (`nginx/module/build.sh`). Each test has a server of its own.
 
+#[path = "../support/mod.rs"]
+mod support;
+
+mod nodes;
 mod server;
 mod store;
 
 mod configuration; // what is refused, what is inherited
+mod conformance; // the list of http.md 17, line by line, with an old configuration
+mod links; // tokens, strong links, and what they make of the answer
+mod replicas; // files that are not here
 mod requests; // addresses, headers, ranges, conditions
 mod sending; // sendfile, directio, threads, subrequests, reloads
-mod site; // nginx/nginx.conf as a whole
+mod site;
+mod verifying; // content against the sum in its name // nginx/nginx.conf as a whole
 
 /// One server with two store paths, as most tests need it.
 const PLAIN: &str = "

@@ -302,8 +302,8 @@ fn what_is_not_a_whole_plain_file_is_not_served() {
         .expect("it is new");
     let server = Server::start(dir, PLAIN);
     for (name, status, logged) in [
-        (&short, 404, "fastdfs: the file has 1024 bytes, its name says otherwise: damaged"),
-        (&packed, 404, "fastdfs: files in trunk containers are not served yet"),
+        (&short, 502, "fastdfs: the file has 1024 bytes, its name says otherwise: damaged"),
+        (&packed, 404, "000001\" failed (2: No such file or directory)"),
         (&folder, 404, "fastdfs: not a regular file"),
         (&linked, 200, ""), // links between stored files are followed
     ] {

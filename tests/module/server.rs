@@ -4,7 +4,8 @@
 //! Used by the tests beside it. Never skips: without nginx or the module it says what to run.
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -88,7 +89,13 @@ pub(crate) fn configuration(dir: &Scratch, http: &str) -> String {
 /// A running nginx, stopped at the end.
 pub(crate) struct Server {
     pub(crate) dir: Scratch,
+    /// Where it is asked, if not at its unix socket.
+    pub(crate) at: Option<SocketAddr>,
 }
+
+/// A connection of either kind.
+trait Stream: std::io::Read + std::io::Write {}
+impl<T: std::io::Read + std::io::Write> Stream for T {}
 
 impl Server {
     /// Starts nginx with `http` inside its `http` block; `DIR` stands for its directory. It
@@ -103,7 +110,7 @@ impl Server {
         // It returns when its sockets listen, so there is nothing to wait for.
         let output = nginx(&dir, &[]);
         assert!(output.status.success(), "nginx: {}", String::from_utf8_lossy(&output.stderr));
-        Self { dir }
+        Self { dir, at: None }
     }
 
     /// Has nginx read another configuration; requests go on meanwhile.
@@ -115,12 +122,27 @@ impl Server {
 
     /// Sends `text` as it is on a connection of its own and returns all that comes back.
     pub(crate) fn raw(&self, text: &str) -> Vec<u8> {
-        let mut socket = UnixStream::connect(self.dir.path("socket")).expect("nginx listens");
-        socket.set_read_timeout(Some(WAIT_MAX)).expect("it is not zero");
+        let mut socket = self.connect();
         socket.write_all(text.as_bytes()).expect("nginx reads");
         let mut answer = Vec::new();
         socket.read_to_end(&mut answer).expect("nginx answers and closes");
         answer
+    }
+
+    /// Sends `text` and goes away without reading an answer.
+    pub(crate) fn leave(&self, text: &str) {
+        self.connect().write_all(text.as_bytes()).expect("nginx reads");
+    }
+
+    fn connect(&self) -> Box<dyn Stream> {
+        if let Some(at) = self.at {
+            let socket = TcpStream::connect(at).expect("nginx listens");
+            socket.set_read_timeout(Some(WAIT_MAX)).expect("it is not zero");
+            return Box::new(socket);
+        }
+        let socket = UnixStream::connect(self.dir.path("socket")).expect("nginx listens");
+        socket.set_read_timeout(Some(WAIT_MAX)).expect("it is not zero");
+        Box::new(socket)
     }
 
     /// One request to the virtual host `host`; `headers` are whole lines.
@@ -155,9 +177,50 @@ impl Server {
     }
 }
 
+impl Server {
+    /// The process id of the master.
+    pub(crate) fn pid(&self) -> u32 {
+        self.dir.read("pid").trim().parse().expect("nginx writes a number")
+    }
+
+    /// The process ids of the workers that are there now.
+    pub(crate) fn workers(&self) -> Vec<u32> {
+        let pid = self.pid();
+        let path = format!("/proc/{pid}/task/{pid}/children");
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+    }
+
+    /// Ends nginx without warning, its workers included.
+    pub(crate) fn kill(&self) {
+        let pids: Vec<String> =
+            std::iter::once(self.pid()).chain(self.workers()).map(|pid| pid.to_string()).collect();
+        let done = Command::new("kill").arg("-9").args(&pids).status().expect("kill is there");
+        assert!(done.success(), "kill {pids:?}");
+        let gone = |pid: &String| {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            stat.is_empty() || stat.contains(") Z ")
+        };
+        eventually("nginx is gone", || pids.iter().all(gone));
+        std::fs::remove_file(self.dir.path("pid")).expect("a killed nginx leaves its file");
+        for socket in ["socket"] {
+            let _ = std::fs::remove_file(self.dir.path(socket)); // so that it can be bound again
+        }
+    }
+
+    /// Starts nginx again after [`Server::kill`].
+    pub(crate) fn revive(&self) {
+        let output = nginx(&self.dir, &[]);
+        assert!(output.status.success(), "nginx: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         let pid = if self.dir.path("nginx.pid").exists() { "nginx.pid" } else { "pid" };
+        if !self.dir.path(pid).exists() {
+            return; // killed by the test
+        }
         nginx(&self.dir, &["-s", "stop"]);
         // nginx removes this file as its last act.
         eventually("nginx stops", || !self.dir.path(pid).exists());

@@ -23,6 +23,43 @@ pub(crate) fn content(len: usize) -> Vec<u8> {
     (0..len).map(|at| u8::try_from((at * 7 + at / 251) % 251).expect("it is below 251")).collect()
 }
 
+/// CRC32, a bit at a time: an implementation of its own, to check the module's.
+pub(crate) fn crc32(bytes: &[u8]) -> u32 {
+    let shift = |sum: u32| if sum & 1 == 1 { sum >> 1 ^ 0xedb8_8320 } else { sum >> 1 };
+    !bytes.iter().fold(!0, |sum, byte| (0..8).fold(sum ^ u32::from(*byte), |sum, _| shift(sum)))
+}
+
+/// The name of a normal file in M00 with the sum of its content, as a storage of this address
+/// would have made it at `created`.
+pub(crate) fn made_by(source: [u8; 4], created: u32, bytes: &[u8], ext: &str) -> FileName {
+    let ext = ExtField::new(&Extension::parse(ext).expect("the tests use good ones"), 514);
+    let size = SizeField::normal(bytes.len() as u64, 7);
+    let source = SourceId(source);
+    let record = Record { source, timestamp: created, size, crc32: crc32(bytes) };
+    let dir = SubDir { high: 0, low: 0 };
+    NewName { store_path: StorePath(0), dir, record, slot: None, ext }.print()
+}
+
+/// The same, made by somebody somewhere.
+pub(crate) fn summed(bytes: &[u8], ext: &str) -> FileName {
+    made_by([10, 77, 0, 1], CREATED, bytes, ext)
+}
+
+/// A file in the trunk container 1 of M00: its name, and the slot as it lies there.
+pub(crate) fn slot(bytes: &[u8], ext: &str, offset: u32, kind: u8) -> (FileName, Vec<u8>) {
+    let size = u32::try_from(bytes.len()).expect("slots are small");
+    let slot = TrunkSlot { container: 1, offset, size: size + 24 };
+    let ext = ExtField::new(&Extension::parse(ext).expect("the tests use good ones"), 514);
+    let source = SourceId([10, 77, 0, 1]);
+    let size = SizeField::trunk(size, 3);
+    let record = Record { source, timestamp: CREATED, size, crc32: crc32(bytes) };
+    let dir = SubDir { high: 0, low: 0 };
+    let name = NewName { store_path: StorePath(0), dir, record, slot: Some(slot), ext }.print();
+    let numbers = [slot.size, slot.size - 24, record.crc32, CREATED].map(u32::to_be_bytes);
+    let tail = &name.as_str().as_bytes()[name.as_str().len() - 7..];
+    (name.clone(), [&[kind], numbers.as_flattened(), tail, bytes].concat())
+}
+
 fn name(path: u8, size: SizeField, slot: Option<TrunkSlot>, ext: &str) -> FileName {
     let dir = if path == 0 { SubDir { high: 0, low: 0 } } else { SubDir { high: 10, low: 255 } };
     let source = SourceId([10, 77, 0, 1]);

@@ -34,14 +34,14 @@ fn md5_tokens_are_checked_as_by_the_c_module() {
     let good = "token=cc11a0cf22e0613f197bb43525479102";
     let forever = "token=0257fd34e9550a58333b6063cc62fe46";
     for (query, now, outcome) in [
-        (format!("{good}&ts=1700000000"), 1_700_000_600, Ok(())),
+        (format!("{good}&ts=1700000000"), 1_700_000_600, Ok(Some(1_700_000_600))),
         (format!("{good}&ts=1700000000"), 1_700_000_601, Err(Refusal::Expired)),
-        (format!("{good}&ts=1700000000"), 1_600_000_000, Ok(())), // of the future
-        (format!("a=b&ts=1700000000abc&{good}"), 1_700_000_000, Ok(())), // atoi
+        (format!("{good}&ts=1700000000"), 1_600_000_000, Ok(Some(1_700_000_600))), // of the future
+        (format!("a=b&ts=1700000000abc&{good}"), 1_700_000_000, Ok(Some(1_700_000_600))), // atoi
         (format!("{good}&ts=1700000001"), 1_700_000_000, Err(Refusal::Wrong)),
-        (format!("{forever}&ts=0"), u64::MAX, Ok(())),
-        (format!("{forever}&ts=never"), u64::MAX, Ok(())), // also 0
-        (format!("{forever}&ts=99999999999999999999"), 5, Ok(())), // undefined in C: 0 here
+        (format!("{forever}&ts=0"), u64::MAX, Ok(None)),
+        (format!("{forever}&ts=never"), u64::MAX, Ok(None)), // also 0
+        (format!("{forever}&ts=99999999999999999999"), 5, Ok(None)), // undefined in C: 0 here
         (forever.to_owned(), 0, Err(Refusal::Missing)),
         ("ts=0".to_owned(), 0, Err(Refusal::Missing)),
         ("token=0257FD34E9550A58333B6063CC62FE46&ts=0".to_owned(), 0, Err(Refusal::Wrong)),
