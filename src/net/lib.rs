@@ -14,6 +14,10 @@ pub mod conn; // a socket that speaks header and body, with limits and time-outs
 
 pub mod serve; // accept loop
 
+pub mod hosts; // who may connect
+
+pub mod rotate; // log files that begin anew every day, or when they are long
+
 pub mod shutdown; // signals, one flag, grace, abort
 
 pub mod program; // what every main does

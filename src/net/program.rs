@@ -15,22 +15,26 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Context as _;
 use log::{LevelFilter, error, info};
 
 use crate::durable;
 use crate::ports::{OsRandom, SystemClock, TcpNet, World};
+use crate::rotate::{RotatingFile, Rotation};
 use crate::shutdown::{Stop, watch_signals};
 
 mod args; // the command line of a daemon
 mod logging; // where log lines go
 mod pidfile; // who runs already, and how to stop it
 
+mod run_by; // going on as another user
+
 use args::{Action, Args, Parsed};
-use logging::LogFile;
 pub use logging::level_of;
 use pidfile::PidFile;
+pub use run_by::RunBy;
 
 /// The release of the reference whose protocol, files and options we have.
 const COMPATIBLE_WITH: &str = "6.16.1";
@@ -67,15 +71,23 @@ pub struct Basics {
     /// `data` and `logs` are made in it.
     pub base_path: PathBuf,
     pub log_level: LevelFilter,
+    pub log_rotation: Rotation,
+    pub run_by: RunBy,
 }
 
 /// Says once that the daemon listens.
 #[derive(Debug)]
 pub struct Ready {
     detached: bool,
+    hang_ups: Arc<AtomicU64>,
 }
 
 impl Ready {
+    /// Counts the HUP signals: a daemon with log files of its own begins them anew.
+    pub fn hang_ups(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.hang_ups)
+    }
+
     /// Prints `listening on ADDRESS`, which tests and the starting process wait for. A
     /// detached daemon then lets go of the terminal.
     pub fn announce(self, at: SocketAddr) -> io::Result<()> {
@@ -149,7 +161,10 @@ where
     if args.action == Action::Verify {
         return verify(daemon, &settings);
     }
-    let outcome = if args.foreground || args.detached {
+    let become_user = || run_by::become_user(&basics.run_by);
+    let outcome = if let Err(error) = become_user() {
+        Err(error)
+    } else if args.foreground || args.detached {
         start(daemon, &args, settings, &basics, &pid_path, serve)
     } else {
         start_detached(&args.conf)
@@ -196,19 +211,30 @@ where
         // All that is durable in there hangs on this name.
         durable::sync_dir_of(&dir)?;
     }
-    let mut on_hang_up: Box<dyn Fn() + Send> = Box::new(|| {});
-    if args.detached {
+    let hang_ups = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&hang_ups);
+    let count = move || counted.fetch_add(1, Ordering::Relaxed);
+    let on_hang_up: Box<dyn Fn() + Send> = if args.detached {
         rustix::process::setsid().context("leave the terminal")?;
-        let log = LogFile::open(basics.base_path.join("logs").join(daemon.log_file))?;
+        let path = basics.base_path.join("logs").join(daemon.log_file);
+        let clock = Arc::new(SystemClock::new());
+        let log = RotatingFile::open(path.clone(), basics.log_rotation, clock, String::new())
+            .with_context(|| format!("open {}", path.display()))?;
         logging::to_file(&log, basics.log_level)?;
-        on_hang_up = Box::new(move || log.reopen());
+        Box::new(move || {
+            count();
+            logging::renew(&log);
+        })
     } else {
         logging::to_stderr(basics.log_level)?;
-    }
+        Box::new(move || {
+            count();
+        })
+    };
     abort_on_panic();
     let pid_file = PidFile::claim(pid_path)?;
     info!("{} starts, configuration {}", daemon.name, args.conf.display());
-    let ready = Ready { detached: args.detached };
+    let ready = Ready { detached: args.detached, hang_ups };
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.enable_all().build().context("start the runtime")?;
     let outcome =

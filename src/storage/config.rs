@@ -4,6 +4,8 @@
 //! something that is not there yet are reported, keys that nobody knows too; neither stops the
 //! start, because existing installations bring their files along.
 
+mod keys; // every key there is
+
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _},
     path::{Path, PathBuf},
@@ -12,6 +14,7 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use log::LevelFilter;
+use net::{hosts::AllowedHosts, program::RunBy, rotate::Rotation};
 use proto::{
     ids::GroupName,
     ini::{Ini, IniError},
@@ -27,28 +30,6 @@ const FILE_BYTES_MAX: u64 = 4 << 20;
 const TRACKER_PORT: u16 = 22122;
 /// Records on their way to one peer when the file does not say.
 const SYNC_THREADS_AUTO: i64 = 16;
-
-/// Every key of the reference and ours; others are reported as unknown.
-const KNOWN: &str = "disabled group_name bind_addr client_bind port address_family server_id \
-    connect_timeout network_timeout use_io_uring use_send_zc tcp_quick_ack heart_beat_interval \
-    stat_report_interval base_path max_connections buff_size min_buff_size max_buff_size \
-    accept_threads work_threads disk_rw_separated disk_reader_threads disk_writer_threads \
-    sync_min_threads sync_max_threads sync_wait_msec sync_interval sync_start_time sync_end_time \
-    write_mark_file_freq disk_recovery_threads store_path_count subdir_count_per_path \
-    tracker_server log_level run_by_group run_by_user allow_hosts file_distribute_path_mode \
-    file_distribute_rotate_count fsync_after_written_bytes sync_binlog_buff_interval \
-    sync_stat_file_interval thread_stack_size upload_priority if_alias_prefix \
-    check_file_duplicate file_signature_method key_namespace keep_alive group_count use_proxy \
-    proxy_addr proxy_port file_sync_skip_invalid_record use_connection_pool \
-    connection_pool_max_idle_time compress_binlog compress_binlog_time check_store_path_mark \
-    sync_log_buff_interval log_file_rotate_everyday log_file_rotate_time log_file_compress_old \
-    log_file_compress_days_before log_file_rotate_on_size log_file_keep_days \
-    log_file_delete_old_time http.domain_name http.server_port \
-    durability verify_reads";
-
-/// Switches that ask for what is not there yet.
-const NOT_YET: [&str; 4] =
-    ["check_file_duplicate", "compress_binlog", "use_proxy", "log_file_compress_old"];
 
 /// One store path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,14 +55,14 @@ pub(crate) struct Config {
     pub(crate) stat_file_interval: Duration,
     pub(crate) base_path: PathBuf,
     pub(crate) max_connections: usize,
-    /// Jobs that may wait for the disks at one time.
+    /// Jobs that may wait for one store path at one time.
     pub(crate) disk_jobs: usize,
     /// 1 to 256.
     pub(crate) store_paths: Vec<StorePathConfig>,
     pub(crate) dirs_per_level: u16,
     /// 1 to 16.
     pub(crate) trackers: Vec<SocketAddr>,
-    pub(crate) allow_hosts: Vec<IpAddr>,
+    pub(crate) allowed: AllowedHosts,
     pub(crate) upload_priority: i64,
     pub(crate) distribution: Distribution,
     pub(crate) check_marks: bool,
@@ -95,8 +76,22 @@ pub(crate) struct Config {
     pub(crate) durability: Durability,
     pub(crate) verify_reads: VerifyReads,
     pub(crate) log_level: LevelFilter,
+    pub(crate) log_rotation: Rotation,
+    pub(crate) run_by: RunBy,
+    /// `None`: there is none.
+    pub(crate) access_log: Option<AccessLogConfig>,
     /// What the operator should know; logged once the log is there.
     pub(crate) remarks: Vec<String>,
+}
+
+/// The section `[access-log]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AccessLogConfig {
+    pub(crate) rotation: Rotation,
+    /// Times in microseconds, not milliseconds.
+    pub(crate) micros: bool,
+    /// Longest time that a line stays in memory.
+    pub(crate) flush: Duration,
 }
 
 /// Reads and checks the file.
@@ -122,6 +117,7 @@ fn read(path: &Path, depth: usize) -> anyhow::Result<Ini> {
 
 fn check(ini: &Ini) -> anyhow::Result<Config> {
     ensure!(!ini.bool_or("disabled", false), "disabled = true: this storage is switched off");
+    let mut remarks = keys::remarks(ini);
     let group = match ini.get("group_name") {
         Some(entry) => Some(
             GroupName::parse(&entry.value)
@@ -151,11 +147,11 @@ fn check(ini: &Ini) -> anyhow::Result<Config> {
         stat_file_interval: secs("sync_stat_file_interval", 60)?,
         max_connections: usize::try_from(int(ini, "max_connections", 256, 1, 1 << 20)?)?,
         // The reference's two threads per path are few for a disk that is synced: four times.
-        disk_jobs: usize::try_from(threads.max(1))?.saturating_mul(4 * store_paths.len()),
+        disk_jobs: usize::try_from(threads.max(1))?.saturating_mul(4),
         store_paths,
         dirs_per_level: u16::try_from(int(ini, "subdir_count_per_path", 256, 1, 256)?)?,
         trackers: trackers(ini)?,
-        allow_hosts: allow_hosts(ini)?,
+        allowed: net::hosts::allowed(ini, &mut remarks)?,
         upload_priority: ini.int_or("upload_priority", 10)?,
         distribution: match ini.int_or("file_distribute_path_mode", 0)? {
             0 => Distribution::RoundRobin { files_per_dir },
@@ -174,14 +170,17 @@ fn check(ini: &Ini) -> anyhow::Result<Config> {
         durability: durability(ini)?,
         verify_reads: verify_reads(ini)?,
         log_level: log_level(ini)?,
-        remarks: remarks(ini),
+        log_rotation: Rotation::parse(ini, "error-log")?,
+        run_by: RunBy::parse(ini),
+        access_log: access_log(ini)?,
+        remarks,
         base_path,
     })
 }
 
 /// `sync_max_threads`: a number, or `auto`. The reference takes two per store path; a peer of ours
 /// syncs many files at once, so more of them on the way cost it no more.
-fn sync_threads(ini: &Ini) -> Result<usize, IniError> {
+fn sync_threads(ini: &Ini) -> anyhow::Result<usize> {
     let auto = ini.get("sync_max_threads").is_none_or(|entry| entry.value == "auto");
     let threads = if auto { SYNC_THREADS_AUTO } else { int(ini, "sync_max_threads", 1, 1, 256)? };
     let least = int(ini, "sync_min_threads", 1, 1, 256)?;
@@ -199,8 +198,10 @@ fn minute(ini: &Ini, key: &str, default: u16) -> Result<u16, IniError> {
     parse(&entry.value).ok_or_else(|| entry.refuse("must be a time such as 23:30"))
 }
 
-fn int(ini: &Ini, key: &str, default: i64, min: i64, max: i64) -> Result<i64, IniError> {
-    ini.get(key).map_or(Ok(default), |entry| entry.int_within(min, max, "is out of range"))
+fn int(ini: &Ini, key: &str, default: i64, min: i64, max: i64) -> anyhow::Result<i64> {
+    let Some(entry) = ini.get(key) else { return Ok(default) };
+    let number = entry.int_within(min, max, "is not a number in its range");
+    number.with_context(|| format!("{key} must be {min} to {max}"))
 }
 
 fn addresses(ini: &Ini) -> anyhow::Result<Vec<IpAddr>> {
@@ -258,26 +259,6 @@ fn trackers(ini: &Ini) -> anyhow::Result<Vec<SocketAddr>> {
     Ok(all)
 }
 
-/// Plain addresses and names; patterns of several hosts are not there yet and refused, because
-/// a misread list would let strangers in or lock friends out.
-fn allow_hosts(ini: &Ini) -> anyhow::Result<Vec<IpAddr>> {
-    let mut all = Vec::new();
-    for entry in ini.all("allow_hosts") {
-        if entry.value == "*" {
-            return Ok(Vec::new());
-        }
-        if let Ok(ip) = entry.value.parse() {
-            all.push(ip);
-            continue;
-        }
-        let found = (entry.value.as_str(), 0)
-            .to_socket_addrs()
-            .map_err(|_| entry.refuse("must be *, an address or a known host name"))?;
-        all.extend(found.map(|at| at.ip()));
-    }
-    Ok(all)
-}
-
 fn durability(ini: &Ini) -> Result<Durability, IniError> {
     match ini.get("durability") {
         None => Ok(Durability::Full),
@@ -301,34 +282,28 @@ fn verify_reads(ini: &Ini) -> Result<VerifyReads, IniError> {
     }
 }
 
+fn access_log(ini: &Ini) -> Result<Option<AccessLogConfig>, IniError> {
+    let get = |key| ini.get_in("access-log", key);
+    if !get("enabled").is_some_and(|entry| entry.bool()) {
+        return Ok(None);
+    }
+    let micros = match get("time_precision").map(|entry| (entry, entry.value.as_str())) {
+        None | Some((_, "ms" | "millisecond")) => false,
+        Some((_, "us" | "microsecond")) => true,
+        Some((entry, _)) => return Err(entry.refuse("must be ms or us")),
+    };
+    let second = Duration::from_secs(1);
+    let flush = get("sync_log_buff_interval").or_else(|| ini.get("sync_log_buff_interval"));
+    let flush = flush.map_or(Ok(second), |entry| entry.duration("s", second))?;
+    Ok(Some(AccessLogConfig { rotation: Rotation::parse(ini, "access-log")?, micros, flush }))
+}
+
 fn log_level(ini: &Ini) -> Result<LevelFilter, IniError> {
     match ini.get("log_level") {
         None => Ok(LevelFilter::Info),
         Some(entry) => net::program::level_of(&entry.value)
             .ok_or_else(|| entry.refuse("must be emerg, alert, crit, error, warn, … debug")),
     }
-}
-
-fn remarks(ini: &Ini) -> Vec<String> {
-    let is_known = |key: &str| {
-        let numbered = key.strip_prefix("store_path").or(key.strip_prefix("group"));
-        KNOWN.split_whitespace().any(|known| known == key)
-            || numbered.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-    };
-    let unknown = ini.unknown(is_known);
-    let mut all: Vec<String> =
-        unknown.map(|e| format!("{}: unknown key {} is ignored", e.place, e.key)).collect();
-    let asked = NOT_YET.iter().filter_map(|key| ini.get(key)).filter(|entry| entry.bool());
-    let access_log = ini.get_in("access-log", "enabled").filter(|entry| entry.bool());
-    for entry in asked.chain(access_log) {
-        all.push(format!("{}: {} is not supported yet", entry.place, entry.key));
-    }
-    for key in ["run_by_user", "run_by_group"] {
-        if let Some(entry) = ini.get(key).filter(|entry| !entry.value.is_empty()) {
-            all.push(format!("{}: {key} is not supported, start as that user", entry.place));
-        }
-    }
-    all
 }
 
 #[cfg(test)]
@@ -362,9 +337,11 @@ mod tests {
             ("store_path_count = 2", "store_path1 is missing"),
             ("durability = perhaps", "must be full or os"),
             ("disabled = yes", "switched off"),
-            ("allow_hosts = 10.0.1.[1-15]", "must be *, an address"),
+            ("allow_hosts = 10.0.1.[1-", "line 3: allow_hosts"),
+            ("[access-log]\nenabled = on\ntime_precision = h", "must be ms or us"),
+            ("max_connections = 0", "max_connections must be 1 to 1048576"),
         ] {
-            let error = parse(&format!("{LEAST}{line}\n")).unwrap_err().to_string();
+            let error = format!("{:#}", parse(&format!("{LEAST}{line}\n")).unwrap_err());
             assert!(error.contains(part), "{line}: {error}");
         }
         assert!(parse("base_path = /base").is_err());
@@ -380,10 +357,15 @@ mod tests {
         let config = parse(&text).unwrap();
         assert!(config.store_paths[0].read_only);
         let all = config.remarks.join("\n");
-        for part in ["unknown key frobnicate", "check_file_duplicate is not", "enabled is not"] {
+        for part in [
+            "line 4: unknown key frobnicate",
+            "line 3: check_file_duplicate is not supported yet",
+            "without effect here: use_io_uring (sockets",
+        ] {
             assert!(all.contains(part), "{part} in {all}");
         }
         assert_eq!(config.remarks.len(), 3);
+        assert_eq!(config.access_log.map(|log| log.micros), Some(false));
     }
 
     #[test]

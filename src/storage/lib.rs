@@ -31,6 +31,8 @@ mod progress; // how far each peer has got
 
 pub mod sync; // replication
 
+mod access_log; // one line per request
+
 mod service; // one file per family of commands
 
 mod verify; // everything that is stored, compared while nobody serves it

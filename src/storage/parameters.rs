@@ -2,7 +2,7 @@
 //! 75 brings them at start-up (storage.md 6.2).
 //!
 //! Pure. Keys that are missing mean what the reference's storage takes them to mean, which is
-//! not always the tracker's own default. Trunk settings are not used yet and only noticed.
+//! not always the tracker's own default. Of trunk files only whether they are asked for.
 
 use proto::ini::{Ini, IniError};
 
@@ -73,7 +73,7 @@ pub(crate) struct Parameters {
     pub(crate) address_len: usize,
     pub(crate) path_policy: PathPolicy,
     pub(crate) reserve: Reserve,
-    /// Asked for by the tracker, and not there yet.
+    /// Asked for by the tracker, and refused.
     pub(crate) use_trunk_file: bool,
     /// Asked for by the tracker, and not there yet.
     pub(crate) slaves_as_links: bool,

@@ -23,10 +23,11 @@ use net::{
     serve::{Admission, serve},
     shutdown::Stop,
 };
-use proto::ids::StorageId;
+use proto::ids::{StorageId, StorePath};
 use tokio::task::JoinSet;
 
 use crate::{
+    access_log::AccessLog,
     ask, binlog,
     binlog::writer::Writer,
     config::{self, Config},
@@ -45,6 +46,8 @@ use crate::{
 
 /// How long connections may go on after a stop was ordered.
 const GRACE: Duration = Duration::from_secs(10);
+/// How old the figures may be by which uploads are refused for want of room.
+const MEASURE_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs `fdfs_storaged`.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -55,6 +58,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         basics: |config: &Config| Basics {
             base_path: config.base_path.clone(),
             log_level: config.log_level,
+            log_rotation: config.log_rotation,
+            run_by: config.run_by.clone(),
         },
         verify: Some(|config, out| {
             let disk: Arc<dyn Disk> = Arc::new(RealDisk::default());
@@ -76,7 +81,7 @@ async fn storage(config: Config, world: World, stop: Stop, ready: Ready) -> anyh
         return Ok(());
     };
     log::info!("storage of {} at {}, port {}", facts.group, facts.addresses, at.port());
-    report_unsupported(&facts.parameters);
+    check_supported(&facts.parameters)?;
 
     let gate = Gate::new(config.disk_jobs);
     let opening = {
@@ -87,11 +92,21 @@ async fn storage(config: Config, world: World, stop: Stop, ready: Ready) -> anyh
     let opened = gate.run(opening).await?;
     let (log, log_thread) =
         Writer::start(opened.log, config.durability).context("start the log")?;
+    let access_log = match config.access_log {
+        Some(settings) => {
+            let path = config.base_path.join("logs/storage_access.log");
+            let (clock, hang_ups) = (Arc::clone(&world.clock), ready.hang_ups());
+            let log = AccessLog::open(path.clone(), settings, clock, hang_ups);
+            Some(Arc::new(log.with_context(|| format!("open {}", path.display()))?))
+        }
+        None => None,
+    };
     let store = Arc::new(Store::new(Parts {
         clock: Arc::clone(&world.clock),
         random: Arc::clone(&world.random),
         disk,
         gate,
+        jobs_per_path: config.disk_jobs,
         places: opened.places,
         sums: opened.sums,
         log,
@@ -100,17 +115,25 @@ async fn storage(config: Config, world: World, stop: Stop, ready: Ready) -> anyh
         durability: config.durability,
         distribution: config.distribution,
         network_timeout: config.network_timeout,
+        access_log: access_log.clone(),
         read_only: config.store_paths.iter().map(|path| path.read_only).collect(),
     }));
     store.space_was_measured();
 
     let mut tasks = background(&config, &world, &store, opened.identity, at.port(), id, &stop);
     fill(&store, &opened.fresh, &mut tasks, &stop);
+    measure(&store, MEASURE_EVERY.min(config.stat_report_interval), &mut tasks, &stop);
+    if let Some(log) = &access_log {
+        tasks.spawn(Arc::clone(log).run(stop.clone()));
+    }
     ready.announce(at)?;
     serve_all(listeners, &config, &world, &store, &stop).await;
 
     net::shutdown::drain(&mut tasks, GRACE).await;
     save_numbers(&store, start::numbers_path(&config.base_path)).await;
+    if let Some(log) = access_log {
+        tokio::task::spawn_blocking(move || log.write()).await?;
+    }
     drop(store);
     // The last handle of the log is gone with the store, so its thread ends.
     let ended = tokio::task::spawn_blocking(move || log_thread.join()).await?;
@@ -152,13 +175,17 @@ fn open(
     Ok(Opened { identity: Arc::new(identity), places, sums, fresh, numbers, log })
 }
 
-fn report_unsupported(parameters: &parameters::Parameters) {
-    if parameters.use_trunk_file {
-        log::warn!("the trackers ask for trunk files, which are not supported yet: plain files");
-    }
+/// Refuses what would be stored in another form than the trackers ask for.
+fn check_supported(parameters: &parameters::Parameters) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        !parameters.use_trunk_file,
+        "the trackers ask for trunk files (use_trunk_file in tracker.conf), which this storage \
+         cannot make or read: switch them off there, or leave this group to other storages"
+    );
     if parameters.slaves_as_links {
         log::warn!("the trackers ask for slaves as links, not supported yet: plain files");
     }
+    Ok(())
 }
 
 fn listen(config: &Config, world: &World) -> anyhow::Result<Vec<Box<dyn Listener>>> {
@@ -229,12 +256,35 @@ fn background(
     tasks
 }
 
+/// Measures the room of every store path again and again, each on its own: a disk that hangs
+/// keeps its last figures, and nobody waits for it.
+fn measure(store: &Arc<Store>, every: Duration, tasks: &mut JoinSet<()>, stop: &Stop) {
+    for path in (0..=u8::MAX).map(StorePath).take(store.places.iter().count()) {
+        let (store, mut stop) = (Arc::clone(store), stop.clone());
+        tasks.spawn(async move {
+            loop {
+                tokio::select! {
+                    biased;
+                    () = stop.raised() => return,
+                    () = tokio::time::sleep(every) => {}
+                }
+                let shared = Arc::clone(&store);
+                let job = move || shared.places.get(path).map(|place| place.measure().map(|_| ()));
+                if let Some(Err(error)) = store.on(path).run(job).await {
+                    log::error!("measure store path {path}: {error}");
+                }
+                store.space_was_measured();
+            }
+        });
+    }
+}
+
 /// Makes the directories of fresh store paths, without keeping the start waiting.
 fn fill(store: &Arc<Store>, fresh: &[bool], tasks: &mut JoinSet<()>, stop: &Stop) {
     let indexes = (0..=u8::MAX).zip(fresh).filter(|(_, fresh)| **fresh).map(|(index, _)| index);
     for index in indexes {
         let (store, stop) = (Arc::clone(store), stop.clone());
-        let path = proto::ids::StorePath(index);
+        let path = StorePath(index);
         tasks.spawn(async move {
             let dirs = store.places.get(path).map_or(0, disk::layout::Place::dirs);
             for high in (0..dirs).filter_map(|high| u8::try_from(high).ok()) {
@@ -243,7 +293,7 @@ fn fill(store: &Arc<Store>, fresh: &[bool], tasks: &mut JoinSet<()>, stop: &Stop
                 }
                 let shared = Arc::clone(&store);
                 let job = move || shared.places.get(path).map_or(Ok(()), |place| place.fill(high));
-                if let Err(error) = store.gate.run(job).await {
+                if let Err(error) = store.on(path).run(job).await {
                     log::error!("make the directories of store path {path}: {error}");
                     return;
                 }
@@ -262,10 +312,8 @@ async fn serve_all(
 ) {
     let share = (config.max_connections / listeners.len().max(1)).max(1);
     let mut admission = Admission::open(share, Limits::new(config.network_timeout), GRACE);
-    if !config.allow_hosts.is_empty() {
-        let allowed = config.allow_hosts.clone();
-        admission.is_allowed = Arc::new(move |ip| allowed.contains(&ip));
-    }
+    let allowed = config.allowed.clone();
+    admission.is_allowed = Arc::new(move |ip| allowed.admits(ip));
     let open = Arc::new(AtomicU32::new(0));
     let most = u32::try_from(config.max_connections).unwrap_or(u32::MAX);
     let mut accepting = JoinSet::new();

@@ -127,7 +127,7 @@ impl Reporter {
                     exchange(&mut conn, Command::StorageBeat, &body).await?
                 }
                 _ = usages.tick() => {
-                    let body = self.usage().await;
+                    let body = self.usage();
                     exchange(&mut conn, Command::StorageReportDiskUsage, &body).await?
                 }
                 // Seen at once and not at the next beat: until then no upload is sent here.
@@ -289,24 +289,11 @@ impl Reporter {
         Ok(version)
     }
 
-    /// Measures all store paths, which the space checks of uploads use too.
-    async fn usage(&self) -> Vec<u8> {
-        let store = Arc::clone(&self.store);
-        let measure = move || {
-            let paths = store.places.iter().map(|place| match place.measure() {
-                Ok(space) => megabytes(space),
-                Err(error) => {
-                    log::error!("measure {}: {error}", place.data().display());
-                    megabytes(place.space())
-                }
-            });
-            let paths = paths.collect();
-            store.space_was_measured();
-            DiskUsage { paths }
-        };
-        let usage = self.store.gate.run(measure).await;
+    /// The room of all store paths as it was measured last; never waits for a disk.
+    fn usage(&self) -> Vec<u8> {
+        let paths = self.store.places.iter().map(|place| megabytes(place.space())).collect();
         let mut body = Vec::new();
-        usage.encode(&mut body);
+        DiskUsage { paths }.encode(&mut body);
         body
     }
 }

@@ -23,6 +23,7 @@ use proto::{
 };
 
 use crate::{
+    access_log::AccessLog,
     binlog::writer::Writer,
     commit::{Durability, Retire},
     disk::{
@@ -37,7 +38,7 @@ use crate::{
     sums::Sums,
 };
 
-/// Locks for changes of one file; names share them by hash.
+/// Locks for changes of one file; names of one store path share them by hash.
 const NAME_LOCKS: usize = 64;
 /// How often a name is drawn anew when it collides (storage.md 2.7).
 const NAME_ATTEMPTS: usize = 10;
@@ -65,6 +66,7 @@ pub(crate) struct Store {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) disk: Arc<dyn Disk>,
+    /// For what is not on a store path.
     pub(crate) gate: Gate,
     pub(crate) places: Places,
     pub(crate) sums: Sums,
@@ -76,6 +78,9 @@ pub(crate) struct Store {
     /// Longest silence of a peer that takes a download.
     pub(crate) network_timeout: Duration,
     pub(crate) progress: Progress,
+    pub(crate) access_log: Option<Arc<AccessLog>>,
+    /// One for each store path, so that a slow disk keeps nobody waiting for another one.
+    gates: Vec<Gate>,
     health: Mutex<Health>,
     names: Mutex<RecentNames>,
     // Held while a file changes, which takes disk time: the one lock that may see a wait.
@@ -89,7 +94,10 @@ pub(crate) struct Parts {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) disk: Arc<dyn Disk>,
+    /// For what is not on a store path.
     pub(crate) gate: Gate,
+    /// Jobs that may wait for one store path at the same time.
+    pub(crate) jobs_per_path: usize,
     pub(crate) places: Places,
     pub(crate) sums: Sums,
     pub(crate) log: Writer,
@@ -98,6 +106,7 @@ pub(crate) struct Parts {
     pub(crate) durability: Durability,
     pub(crate) distribution: Distribution,
     pub(crate) network_timeout: Duration,
+    pub(crate) access_log: Option<Arc<AccessLog>>,
     pub(crate) read_only: Vec<bool>,
 }
 
@@ -116,7 +125,9 @@ pub(crate) struct NameParts {
 impl Store {
     pub(crate) fn new(parts: Parts) -> Self {
         let mut changing = Vec::new();
-        changing.resize_with(NAME_LOCKS, || tokio::sync::Mutex::new(()));
+        changing
+            .resize_with(NAME_LOCKS * parts.places.iter().count(), || tokio::sync::Mutex::new(()));
+        let gates = parts.places.iter().map(|_| Gate::new(parts.jobs_per_path)).collect();
         Self {
             clock: parts.clock,
             random: parts.random,
@@ -131,11 +142,18 @@ impl Store {
             distribution: parts.distribution,
             network_timeout: parts.network_timeout,
             progress: Progress::default(),
+            access_log: parts.access_log,
+            gates,
             health: Mutex::new(Health::new(&parts.read_only)),
             names: Mutex::new(RecentNames::default()),
             changing,
             next_path: AtomicUsize::new(0),
         }
+    }
+
+    /// The gate of a store path; what has none fails behind it.
+    pub(crate) fn on(&self, path: StorePath) -> &Gate {
+        self.gates.get(usize::from(path.0)).unwrap_or(&self.gate)
     }
 
     /// Seconds of the wall clock, as names and records carry them.
@@ -235,6 +253,7 @@ impl Store {
         let mut hasher = DefaultHasher::new();
         name.hash(&mut hasher);
         let index = usize::try_from(hasher.finish() % NAME_LOCKS as u64).unwrap_or(0);
+        let index = index + NAME_LOCKS * usize::from(name.store_path().0);
         self.changing.get(index).expect("there is a lock for every remainder").lock().await
     }
 

@@ -11,6 +11,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use log::LevelFilter;
+use net::hosts::AllowedHosts;
+use net::program::RunBy;
+use net::rotate::Rotation;
 use proto::address::IpWidth;
 use proto::ids::GroupName;
 use proto::ini::{Ini, IniError};
@@ -19,12 +22,9 @@ use proto::tracker::Megabytes;
 use crate::cluster::ServerChoice;
 use crate::cluster::{DownloadChoice, IdInName, IdTable, Lookup, PathChoice, Policy, Reserved};
 
-mod hosts; // who may connect
 mod keys; // every key there is
 mod parameters; // what storages are told
 mod storage_ids; // the table of storages
-
-use hosts::AllowedHosts;
 
 /// Bytes of one request at most; the reference's default, and what a connection can hold.
 const PACKAGE_LEN_MAX: u64 = 256 * 1024;
@@ -37,6 +37,8 @@ const INCLUDE_DEPTH_MAX: usize = 8;
 pub(crate) struct Settings {
     pub(crate) base_path: PathBuf,
     pub(crate) log_level: LevelFilter,
+    pub(crate) log_rotation: Rotation,
+    pub(crate) run_by: RunBy,
     /// At least one; all with the same port, 0 for any.
     pub(crate) listen: Vec<SocketAddr>,
     /// For connections to other trackers.
@@ -76,9 +78,11 @@ impl Settings {
         let ids = storage_ids(ini, read_ids)?;
         let policy = policy(ini, ids)?;
         let package_len = package_len(ini)?;
-        let allowed = hosts::allowed(ini, &mut remarks)?;
+        let allowed = net::hosts::allowed(ini, &mut remarks)?;
         Ok(Self {
             base_path,
+            log_rotation: Rotation::parse(ini, "error-log")?,
+            run_by: RunBy::parse(ini),
             log_level: log_level(ini)?,
             listen: listen(ini, &policy)?,
             connect_timeout: ini.seconds_or("connect_timeout", Duration::from_secs(10))?,

@@ -51,6 +51,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         basics: |settings: &Settings| Basics {
             base_path: settings.base_path.clone(),
             log_level: settings.log_level,
+            log_rotation: settings.log_rotation,
+            run_by: settings.run_by.clone(),
         },
         verify: None,
     };

@@ -53,6 +53,11 @@ pub(crate) struct Tracker {
 impl Tracker {
     /// `own_ip` is what storages are told about themselves.
     pub(crate) fn start(own_ip: &'static str) -> Self {
+        Self::start_with(own_ip, "")
+    }
+
+    /// The same, with more parameters for the storages.
+    pub(crate) fn start_with(own_ip: &'static str, more: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -62,7 +67,7 @@ impl Tracker {
             for stream in listener.incoming().flatten() {
                 let seen = Arc::clone(&shared);
                 connections.lock().unwrap().push(stream.try_clone().unwrap());
-                thread::spawn(move || converse(stream, own_ip, &seen));
+                thread::spawn(move || converse(stream, own_ip, more, &seen));
             }
         });
         Self { at, seen, open }
@@ -82,7 +87,7 @@ impl Tracker {
     }
 }
 
-fn converse(mut stream: TcpStream, own_ip: &str, seen: &Mutex<Vec<u8>>) {
+fn converse(mut stream: TcpStream, own_ip: &str, more: &str, seen: &Mutex<Vec<u8>>) {
     loop {
         let mut header = [0; 10];
         if stream.read_exact(&mut header).is_err() {
@@ -96,9 +101,11 @@ fn converse(mut stream: TcpStream, own_ip: &str, seen: &Mutex<Vec<u8>>) {
         seen.lock().unwrap().push(header[8]);
         let answer: Vec<u8> = match header[8] {
             60 => own_ip.into(),
-            75 => "use_storage_id=0\nresponse_ip_addr_size=16\nstore_path=0\n\
-                   reserved_storage_space=1MB\n"
-                .into(),
+            75 => format!(
+                "use_storage_id=0\nresponse_ip_addr_size=16\nstore_path=0\n\
+                 reserved_storage_space=1MB\n{more}"
+            )
+            .into(),
             81 => vec![0; 17],
             83 | 84 | 89 => vec![0],
             87 | 88 => Vec::new(),
@@ -148,6 +155,12 @@ impl Storage {
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Sends a signal by its name.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
     }
 
     /// SIGTERM; true if it ended well.

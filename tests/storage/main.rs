@@ -6,6 +6,8 @@
 mod cluster;
 mod damage; // changed bytes are never served, all of them found
 
+mod settings; // as an operator sees them
+
 mod recorded; // the reference's own conversations, replayed
 mod replication; // what peers send
 

@@ -11,6 +11,7 @@ use std::{io, path::Path, sync::Arc};
 use bytes::Bytes;
 use proto::{
     binlog::Act,
+    command::Command,
     fileid::FileName,
     storage::{
         append::{Append, Modify, Regenerate, Truncate},
@@ -25,6 +26,7 @@ use super::{
     head, read,
 };
 use crate::{
+    access_log::name_in,
     commit::{Change, Commit, Durability, Durable, Fault, Next, Step, Undo, nothing_to_do},
     disk::{
         edit::{ApplyError, Edit, EditKind, HEAD_LEN, Note, Proof},
@@ -51,6 +53,7 @@ pub(super) async fn append(
 ) -> Result<Changed, ServiceError> {
     let body_len = content.left();
     let bytes = whole_head(content, Append::FIXED_LEN, Append::head_len).await?;
+    content.name = name_in(Command::AppendFile, &bytes);
     let request = Append::decode(&bytes, body_len)?;
     let name = FileName::parse(request.name, store.places.count())?;
     let outcome = edit(store, content, Wanted { name, kind: EditKind::Append, offset: None }).await;
@@ -66,6 +69,7 @@ pub(super) async fn modify(
 ) -> Result<Changed, ServiceError> {
     let body_len = content.left();
     let bytes = whole_head(content, Modify::FIXED_LEN, Modify::head_len).await?;
+    content.name = name_in(Command::ModifyFile, &bytes);
     let request = Modify::decode(&bytes, body_len)?;
     let name = FileName::parse(request.name, store.places.count())?;
     let wanted = Wanted { name, kind: EditKind::Modify, offset: Some(request.offset) };
@@ -79,6 +83,7 @@ pub(super) async fn modify(
 pub(super) async fn truncate(store: &Arc<Store>, body: &[u8]) -> Result<Changed, ServiceError> {
     let request = Truncate::decode(body)?;
     let (size, name) = (request.size, FileName::parse(request.name, store.places.count())?);
+    let path = name.store_path();
     let _alone = store.lock_name(&name).await;
     let shared = Arc::clone(store);
     let wanted = Wanted { name, kind: EditKind::Truncate, offset: Some(size) };
@@ -90,7 +95,7 @@ pub(super) async fn truncate(store: &Arc<Store>, body: &[u8]) -> Result<Changed,
         let staged = stage(&shared, &wanted.name, 0)?;
         prepare(&shared, staged, &wanted).map(|prepared| Some((wanted.name, old, prepared)))
     };
-    let outcome = match store.gate.run(job).await {
+    let outcome = match store.on(path).run(job).await {
         Err(error) => Err(error),
         Ok(None) => Ok(Changed::new(nothing_to_do(), Vec::new())),
         Ok(Some((name, old, prepared))) => {
@@ -108,7 +113,7 @@ pub(super) async fn regenerate(store: &Arc<Store>, body: &[u8]) -> Result<Change
     let _alone = store.lock_name(&old).await;
     let shared = Arc::clone(store);
     let job_name = old.clone();
-    let (commit, new) = store.gate.run(move || rename(&shared, &job_name)).await?;
+    let (commit, new) = store.on(path).run(move || rename(&shared, &job_name)).await?;
     let mut line = own(store.now(), Act::Rename, &new);
     line.extra = Some(old.as_str().to_owned());
     let durable = record(store, path, commit, &[line], |_| ()).await?;
@@ -214,9 +219,10 @@ async fn edit(
     content: &mut Content<'_>,
     wanted: Wanted,
 ) -> Result<Changed, ServiceError> {
+    let path = wanted.name.store_path();
     let (shared, early) = (Arc::clone(store), wanted.clone());
     // Refused before the content is read; looked at again once nobody else changes the file.
-    store.gate.run(move || place_of(&shared, &early).map(|_| ())).await?;
+    store.on(path).run(move || place_of(&shared, &early).map(|_| ())).await?;
     if content.left() == 0 {
         return Ok(Changed::new(nothing_to_do(), Vec::new()));
     }
@@ -224,7 +230,7 @@ async fn edit(
     let _alone = store.lock_name(&wanted.name).await;
     let shared = Arc::clone(store);
     let name = wanted.name.clone();
-    let prepared = store.gate.run(move || prepare(&shared, staged, &wanted)).await?;
+    let prepared = store.on(path).run(move || prepare(&shared, staged, &wanted)).await?;
     let numbers = format!("{} {}", prepared.note.edit.offset, prepared.note.edit.len);
     finish(store, &name, prepared, numbers).await
 }
@@ -263,7 +269,7 @@ pub(super) async fn record_edit(
     let (mut commit, next) = log_step(store, path, commit, &[line], |_| ()).await?;
     debug_assert_eq!(next, Next::Do(Step::Forget));
     let (shared, full) = (Arc::clone(store), store.durability == Durability::Full);
-    let forgotten = store.gate.run(move || note.forget(&*shared.disk, full)).await;
+    let forgotten = store.on(path).run(move || note.forget(&*shared.disk, full)).await;
     if let Err(error) = forgotten {
         give_up(store, path, commit, Fault::Disk);
         return Err(WriteError::disk("remove the note of an edit")(error).into());
@@ -292,17 +298,18 @@ pub(super) async fn receive_note(
 ) -> Result<Staged, ServiceError> {
     let expected = content.left();
     let (shared, name) = (Arc::clone(store), name.clone());
-    let mut staged = store.gate.run(move || stage(&shared, &name, expected)).await?;
+    let path = name.store_path();
+    let mut staged = store.on(path).run(move || stage(&shared, &name, expected)).await?;
     while content.left() != 0 {
         let chunk = match content.chunk().await {
             Ok(chunk) => chunk,
             Err(error) => {
                 // To remove what has arrived of a large edit takes the disk its time.
-                store.gate.run(move || drop(staged)).await;
+                store.on(path).run(move || drop(staged)).await;
                 return Err(error);
             }
         };
-        staged = store.gate.run(move || staged.write(&chunk).map(|()| staged)).await?;
+        staged = store.on(path).run(move || staged.write(&chunk).map(|()| staged)).await?;
     }
     Ok(staged)
 }

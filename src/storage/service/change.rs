@@ -79,7 +79,7 @@ pub(crate) async fn log_step(
         Err(error) => {
             let fault = if matches!(error, LogError::Lost) { Fault::Sync } else { Fault::Disk };
             let how = give_up(store, path, commit, fault);
-            store.gate.run(move || undo(how)).await;
+            store.on(path).run(move || undo(how)).await;
             Err(error.into())
         }
     }

@@ -11,11 +11,15 @@ use super::error::ServiceError;
 pub(crate) struct Content<'a> {
     conn: &'a mut Conn,
     left: u64,
+    /// The name that the request is about, once it is known; for the access log.
+    pub(crate) name: String,
+    /// Bytes of an answer that a handler has streamed.
+    pub(crate) sent: u64,
 }
 
 impl<'a> Content<'a> {
     pub(crate) fn new(conn: &'a mut Conn, body_len: u64) -> Self {
-        Self { conn, left: body_len }
+        Self { conn, left: body_len, name: String::new(), sent: 0 }
     }
 
     /// Bytes of the body that were not read.

@@ -34,7 +34,7 @@ pub(super) async fn run(store: &Arc<Store>, body: &[u8]) -> Result<Changed, Serv
         let outcome = remove(&shared, &mut commit, &job_name);
         (commit, outcome)
     };
-    let (commit, outcome) = store.gate.run(job).await;
+    let (commit, outcome) = store.on(path).run(job).await;
     let metadata = match outcome {
         Ok(metadata) => metadata,
         Err(error) => {

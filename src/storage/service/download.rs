@@ -12,7 +12,6 @@ use proto::{fileid::FileName, header::Header, storage::download::Download};
 use tokio::{io::Interest, net::TcpStream};
 
 use super::{
-    Answer,
     error::ServiceError,
     read::{self, settled},
 };
@@ -31,11 +30,12 @@ const SEND_BYTES: usize = 256 * 1024;
 /// How far ahead the kernel is told to read.
 const AHEAD_BYTES: u64 = 2 << 20;
 
+/// Returns how many bytes were sent.
 pub(super) async fn run(
     store: &Arc<Store>,
     conn: &mut Conn,
     body: &[u8],
-) -> Result<Answer, ServiceError> {
+) -> Result<u64, ServiceError> {
     let request = Download::decode(body)?;
     if request.group != store.facts.group {
         return Err(ServiceError::Invalid("another group"));
@@ -54,7 +54,7 @@ pub(super) async fn run(
         let first = source.read(&shared.sums, 0, PIECE_BYTES);
         Ok((source, Some(first)))
     };
-    let (source, first) = store.gate.run(job).await?;
+    let (source, first) = store.on(name.store_path()).run(job).await?;
     let len = source.len();
     let outcome = match first {
         Some(first) => match settled(store, source, &name, first, 0, PIECE_BYTES).await {
@@ -65,7 +65,7 @@ pub(super) async fn run(
     };
     store.counters.count(|s| &mut s.download, outcome.is_ok());
     store.counters.add(|s| &mut s.download_bytes, len, outcome.is_ok());
-    outcome.map(|()| Answer::Sent)
+    outcome.map(|()| len)
 }
 
 /// Sends header and range through memory, each piece compared, the next one being read while

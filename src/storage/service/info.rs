@@ -33,13 +33,13 @@ pub(super) async fn run(
     let name = FileName::parse(request.name, store.places.count())?;
     let flags = InfoFlags(flags.0);
     let shared = Arc::clone(store);
-    let job_name = name.clone();
-    let info = match store.gate.run(move || examine(&shared, &job_name, flags, peer)).await? {
+    let (path, job_name) = (name.store_path(), name.clone());
+    let info = match store.on(path).run(move || examine(&shared, &job_name, flags, peer)).await? {
         Some(info) => info,
         None => {
             let _alone = store.lock_name(&name).await;
             let shared = Arc::clone(store);
-            store.gate.run(move || examine_alone(&shared, &name, flags, peer)).await?
+            store.on(path).run(move || examine_alone(&shared, &name, flags, peer)).await?
         }
     };
     let mut body = Vec::new();

@@ -52,7 +52,7 @@ pub(super) async fn set(store: &Arc<Store>, body: &[u8]) -> Result<Changed, Serv
     let _alone = store.lock_name(&name).await;
     let shared = Arc::clone(store);
     let job = move || change(&shared, &name, &metadata_name, mode, pairs);
-    let outcome = match store.gate.run(job).await {
+    let outcome = match store.on(path).run(job).await {
         Ok(None) => Ok(nothing_to_do()),
         Ok(Some((commit, line))) => record(store, path, commit, &[line], |_| ()).await,
         Err((commit, error)) => {
@@ -90,7 +90,7 @@ pub(super) async fn get(store: &Arc<Store>, body: &[u8]) -> Result<Vec<u8>, Serv
         let first = source.read(&shared.sums, 0, FILE_BYTES_MAX);
         Ok((source, first))
     };
-    let outcome = match store.gate.run(job).await {
+    let outcome = match store.on(name.store_path()).run(job).await {
         Ok((source, first)) => {
             let whole = read::settled(store, source, &name, first, 0, FILE_BYTES_MAX).await;
             whole.map(|(_, verified)| verified.into_bytes())

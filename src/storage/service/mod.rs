@@ -32,7 +32,10 @@ use net::{
 use proto::{command::Command, header::Header, ids::StorageId, status::Status};
 
 use self::{change::Changed, content::Content, error::ServiceError};
-use crate::store::Store;
+use crate::{
+    access_log::{Line, name_in},
+    store::Store,
+};
 
 /// Largest body of a request without content; that of the reference's smallest buffer.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -90,18 +93,61 @@ async fn request(
     caller: &mut Caller,
     header: Header,
 ) -> Result<bool, ConnError> {
+    let begun = store.access_log.as_ref().map(|_| (store.clock.now(), store.clock.moment()));
+    let client = conn.peer().ip();
     let mut content = Content::new(conn, header.body_len);
     let outcome = handle(store, caller, header, &mut content).await;
-    let unread = content.left();
-    match outcome {
-        Ok(Answer::Changed(changed)) => conn.answer(changed.body()).await?,
-        Ok(Answer::Found(body)) => conn.answer(&body).await?,
-        Ok(Answer::Sent) => {}
-        Err(ServiceError::Conn(error)) => return Err(error),
-        Err(error) => return refuse(conn, header, &error, unread).await,
+    let (unread, mut name) = (content.left(), std::mem::take(&mut content.name));
+    let mut answer_len = content.sent;
+    let (status, ended) = match outcome {
+        Ok(answer) => {
+            let body = match &answer {
+                Answer::Changed(changed) => Some(changed.body()),
+                Answer::Found(body) => Some(&body[..]),
+                Answer::Sent => None,
+            };
+            if let (Some(stored), Some(_)) = (body, begun) {
+                name = name_after(header.cmd, name, stored);
+            }
+            answer_len = answer_len.max(body.map_or(0, <[u8]>::len) as u64);
+            let sent = match body {
+                Some(body) => conn.answer(body).await,
+                None => Ok(()),
+            };
+            // A handler that succeeds has read its request; what is left is nobody's.
+            (Status::OK, sent.map(|()| unread == 0))
+        }
+        Err(ServiceError::Conn(error)) => (error.status(), Err(error)),
+        Err(error) => {
+            let status = error.status().unwrap_or(Status::EIO);
+            (status, refuse(conn, header, &error, unread).await)
+        }
+    };
+    if let (Some(log), Some(begun)) = (&store.access_log, begun) {
+        let head = Header::LEN as u64;
+        let line = Line {
+            begun,
+            client,
+            command: header.cmd,
+            name: &name,
+            status: status.0,
+            request_len: header.body_len.saturating_add(head),
+            answer_len: answer_len.saturating_add(head),
+        };
+        log.note(&line, store.clock.moment());
     }
-    // A handler that succeeds has read its request; what is left is nobody's.
-    Ok(unread == 0)
+    ended
+}
+
+/// The name to be logged, given the one in the request and the body of a success: that of a
+/// new file, or `old=>new`.
+fn name_after(command: u8, name: String, answer: &[u8]) -> String {
+    let new = || String::from_utf8_lossy(answer.get(16..).unwrap_or_default()).into_owned();
+    match Command::try_from(command) {
+        Ok(Command::UploadFile | Command::UploadAppenderFile | Command::UploadSlaveFile) => new(),
+        Ok(Command::RegenerateAppenderFilename) => format!("{name}=>{}", new()),
+        _ => name,
+    }
 }
 
 /// Answers with the status of `error`; false if the connection has to end.
@@ -153,34 +199,36 @@ async fn handle(
         }
         Command::UploadSlaveFile => upload::slave(store, content).await.map(Answer::Changed),
         Command::DownloadFile => {
-            let body = content.body(BODY_BYTES_MAX).await?;
-            download::run(store, content.conn(), &body).await
+            let body = named_body(store, command, content).await?;
+            let sent = download::run(store, content.conn(), &body).await?;
+            content.sent = sent;
+            Ok(Answer::Sent)
         }
         Command::DeleteFile => {
-            let body = content.body(BODY_BYTES_MAX).await?;
+            let body = named_body(store, command, content).await?;
             delete::run(store, &body).await.map(Answer::Changed)
         }
         Command::SetMetadata => {
-            let body = content.body(BODY_BYTES_MAX).await?;
+            let body = named_body(store, command, content).await?;
             metadata::set(store, &body).await.map(Answer::Changed)
         }
         Command::GetMetadata => {
-            let body = content.body(BODY_BYTES_MAX).await?;
+            let body = named_body(store, command, content).await?;
             metadata::get(store, &body).await.map(Answer::Found)
         }
         Command::QueryFileInfo => {
             let peer = content.conn().peer().ip();
-            let body = content.body(BODY_BYTES_MAX).await?;
+            let body = named_body(store, command, content).await?;
             info::run(store, header.status, peer, &body).await.map(Answer::Found)
         }
         Command::AppendFile => append::append(store, content).await.map(Answer::Changed),
         Command::ModifyFile => append::modify(store, content).await.map(Answer::Changed),
         Command::TruncateFile => {
-            let body = content.body(BODY_BYTES_MAX).await?;
+            let body = named_body(store, command, content).await?;
             append::truncate(store, &body).await.map(Answer::Changed)
         }
         Command::RegenerateAppenderFilename => {
-            let body = content.body(BODY_BYTES_MAX).await?;
+            let body = named_body(store, command, content).await?;
             append::regenerate(store, &body).await.map(Answer::Changed)
         }
         Command::ActiveTest if header.body_len == 0 => Ok(Answer::Found(Vec::new())),
@@ -191,6 +239,19 @@ async fn handle(
         // Trunk files and links are not there yet.
         _ => Err(ServiceError::Invalid("unknown command")),
     }
+}
+
+/// The body of a request without content; its name is noted for the access log.
+async fn named_body(
+    store: &Store,
+    command: Command,
+    content: &mut Content<'_>,
+) -> Result<Bytes, ServiceError> {
+    let body = content.body(BODY_BYTES_MAX).await?;
+    if store.access_log.is_some() {
+        content.name = name_in(command, &body);
+    }
+    Ok(body)
 }
 
 /// The fixed part at the start of a body, refused as malformed when the body is shorter.

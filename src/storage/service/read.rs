@@ -31,7 +31,7 @@ pub(super) async fn piece(
         let outcome = source.read(&shared.sums, at, max);
         (source, outcome)
     };
-    let (source, outcome) = store.gate.run(job).await;
+    let (source, outcome) = store.on(lock.store_path()).run(job).await;
     settled(store, source, lock, outcome, at, max).await
 }
 
@@ -57,7 +57,7 @@ pub(super) async fn settled(
         let outcome = outcome.and_then(|()| source.read(&shared.sums, at, max));
         (source, outcome)
     };
-    let (source, outcome) = store.gate.run(job).await;
+    let (source, outcome) = store.on(lock.store_path()).run(job).await;
     Ok((source, outcome.map_err(|error| ServiceError::of_read(&name, error))?))
 }
 

@@ -84,6 +84,7 @@ impl Served {
             random: Arc::new(Counting(AtomicU64::new(seed))),
             disk: dyn_disk,
             gate: Gate::new(4),
+            jobs_per_path: 4,
             places,
             sums,
             log: writer,
@@ -98,6 +99,7 @@ impl Served {
             durability: Durability::Full,
             distribution: Distribution::RoundRobin { files_per_dir: 100 },
             network_timeout: Duration::from_secs(30),
+            access_log: None,
             read_only: vec![false],
         }));
         let (client, server) = tokio::io::duplex(64 * 1024);

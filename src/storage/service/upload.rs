@@ -93,7 +93,8 @@ pub(super) async fn slave(
         async move {
             let file = store.file(&name).map(|(_, file)| file);
             let disk = Arc::clone(&store.disk);
-            store.gate.run(move || file.is_some_and(|file| disk.stat_target(&file).is_ok())).await
+            let found = move || file.is_some_and(|file| disk.stat_target(&file).is_ok());
+            store.on(path).run(found).await
         }
     };
     if !exists(master).await {
@@ -150,14 +151,14 @@ async fn store_content(
         let outcome = finish(&shared, &mut commit, receiving, &last, naming);
         (commit, outcome)
     };
-    let (commit, outcome) = store.gate.run(job).await;
+    let (commit, outcome) = store.on(path).run(job).await;
     let placed = match outcome {
         Ok(placed) => placed,
         Err(failed) => {
             let undo = give_up(store, path, commit, fault_of_service(&failed.error));
             let shared = Arc::clone(store);
             let name = failed.placed;
-            store.gate.run(move || take_back(&shared, name.as_ref(), undo)).await;
+            store.on(path).run(move || take_back(&shared, name.as_ref(), undo)).await;
             return Err(failed.error);
         }
     };
@@ -202,12 +203,12 @@ async fn receive(
     };
     if size <= SMALL_BYTES_MAX {
         let whole = content.part(usize::try_from(size).unwrap_or(0)).await?;
-        return Ok((store.gate.run(create).await?, whole));
+        return Ok((store.on(path).run(create).await?, whole));
     }
     let mut chunk = content.chunk().await?;
-    let mut receiving = store.gate.run(create).await?;
+    let mut receiving = store.on(path).run(create).await?;
     while content.left() != 0 {
-        let write = store.gate.run(move || receiving.write(&chunk).map(|()| receiving));
+        let write = store.on(path).run(move || receiving.write(&chunk).map(|()| receiving));
         // The next piece arrives while this one is written.
         let (written, next) = tokio::join!(write, content.chunk());
         receiving = written?;
@@ -215,7 +216,7 @@ async fn receive(
             Ok(next) => next,
             Err(error) => {
                 // To remove what has arrived of a large file takes the disk its time.
-                store.gate.run(move || drop(receiving)).await;
+                store.on(path).run(move || drop(receiving)).await;
                 return Err(error);
             }
         };

@@ -16,9 +16,9 @@ enum Use {
 use Use::{Idle, Kept};
 
 const BY_RUNTIME: &str = "threads and their stacks are sized by the runtime";
-const BY_ROTATION: &str = "log files are rotated from outside; send HUP afterwards";
+const NO_GZIP: &str = "old log files stay as they are";
+const AT_ROTATION: &str = "old log files go when a new one is begun";
 const NO_POOL: &str = "it keeps one connection, to the leading tracker";
-const AS_USER: &str = "start the program as that user instead";
 const ONE_PORT: &str = "only one port is listened on; use port and bind_addr";
 const IO_URING: &str = "sockets are driven by epoll";
 
@@ -45,8 +45,8 @@ const KEYS: &[(&str, Use)] = &[
     ("tcp_quick_ack", Idle("the system decides when to acknowledge")),
     ("use_io_uring", Idle(IO_URING)),
     ("use_send_zc", Idle(IO_URING)),
-    ("run_by_group", Idle(AS_USER)),
-    ("run_by_user", Idle(AS_USER)),
+    ("run_by_group", Kept),
+    ("run_by_user", Kept),
     ("allow_hosts", Kept),
     ("use_connection_pool", Idle(NO_POOL)),
     ("connection_pool_max_idle_time", Idle(NO_POOL)),
@@ -87,13 +87,13 @@ const KEYS: &[(&str, Use)] = &[
     ("response_ip_addr_size", Kept),
     // These may also stand in the section [error-log].
     ("sync_log_buff_interval", Idle("log lines are written at once")),
-    ("log_file_rotate_everyday", Idle(BY_ROTATION)),
-    ("log_file_rotate_time", Idle(BY_ROTATION)),
-    ("log_file_rotate_on_size", Idle(BY_ROTATION)),
-    ("log_file_keep_days", Idle(BY_ROTATION)),
-    ("log_file_delete_old_time", Idle(BY_ROTATION)),
-    ("log_file_compress_old", Idle(BY_ROTATION)),
-    ("log_file_compress_days_before", Idle(BY_ROTATION)),
+    ("log_file_rotate_everyday", Kept),
+    ("log_file_rotate_time", Kept),
+    ("log_file_rotate_on_size", Kept),
+    ("log_file_keep_days", Kept),
+    ("log_file_delete_old_time", Idle(AT_ROTATION)),
+    ("log_file_compress_old", Idle(NO_GZIP)),
+    ("log_file_compress_days_before", Idle(NO_GZIP)),
 ];
 
 /// One line for each reason why keys are idle, and one for each unknown key.

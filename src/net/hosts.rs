@@ -1,4 +1,4 @@
-//! Who may connect: `allow_hosts` (tracker.md 13.4).
+//! Who may connect: `allow_hosts` of both daemons (tracker.md 13.4).
 //!
 //! Names are resolved once, at start. Whoever is in doubt is not let in.
 
@@ -12,13 +12,13 @@ const ADDRESSES_MAX: usize = 65_536;
 
 /// Who may connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum AllowedHosts {
+pub enum AllowedHosts {
     Everybody,
     Only { addresses: BTreeSet<IpAddr>, nets: Vec<(u32, u32)> },
 }
 
 impl AllowedHosts {
-    pub(crate) fn admits(&self, peer: IpAddr) -> bool {
+    pub fn admits(&self, peer: IpAddr) -> bool {
         let AllowedHosts::Only { addresses, nets } = self else { return true };
         let peer = peer.to_canonical();
         let in_net = |v4: Ipv4Addr| nets.iter().any(|(base, mask)| u32::from(v4) & mask == *base);
@@ -28,7 +28,7 @@ impl AllowedHosts {
 
 /// Reads every `allow_hosts` line. Without any, everybody may connect; with lines of which
 /// none is usable, nobody.
-pub(super) fn allowed(ini: &Ini, remarks: &mut Vec<String>) -> Result<AllowedHosts, IniError> {
+pub fn allowed(ini: &Ini, remarks: &mut Vec<String>) -> Result<AllowedHosts, IniError> {
     let entries: Vec<&Entry> = ini.all("allow_hosts").collect();
     if entries.is_empty() || entries.iter().any(|entry| entry.value == "*") {
         return Ok(AllowedHosts::Everybody);
