@@ -12,7 +12,7 @@ const BROWSER = [
 ];
 const NODE = [
   "Buffer", "URL", "clearTimeout", "console", "document", "fetch", "localStorage", "location",
-  "performance", "process", "setTimeout", "window",
+  "navigator", "performance", "process", "setTimeout", "window",
 ];
 const globals = (names) => Object.fromEntries(names.map((name) => [name, "readonly"]));
 

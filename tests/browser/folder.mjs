@@ -1,13 +1,6 @@
 // folder.mjs: making folders, walking through them, sorting, long lists, the keyboard.
 import assert from "node:assert/strict";
-import { drop, makeFile, register, rowOf, test, uploaded, visit } from "./harness.mjs";
-
-async function makeFolder(page, name) {
-  await page.click("#make-folder");
-  await page.fill("#new-folder-input", name);
-  await page.click("#new-folder button[type=submit]");
-  await rowOf(page, name).waitFor();
-}
+import { drop, makeFile, makeFolder, register, rowOf, test, uploaded, visit } from "./harness.mjs";
 
 const names = (page) => page.locator("#rows .row .name").allTextContents();
 

@@ -26,10 +26,14 @@ const EDITS = [
 
 const tests = [];
 
-/** Declares a test. `fn` gets the world: `{ url, browser, dir }`. */
+/** Declares a test. `fn` gets the world: `{ url, browser, dir }`, and `{ run, admin }` of a stack
+ * of our own. */
 export function test(name, fn) {
   tests.push({ name, fn });
 }
+
+/** Thrown by a test that cannot run here; it is counted, and never counted as passed. */
+export class Skip extends Error {}
 
 export function declared() {
   return tests;
@@ -68,7 +72,8 @@ export async function openSite() {
     child.stdin.end();
     await ended;
   };
-  return { url: facts.url, close };
+  const [, name, password] = /name:\s*(\S+).*password:\s*(\S+)/.exec(facts.admin) ?? [];
+  return { url: facts.url, run: facts.run, admin: { name, password }, close };
 }
 
 export function openBrowser() {
@@ -134,7 +139,13 @@ export async function visit({ browser, url }, options = {}) {
   context.setDefaultTimeout(STEP_MS_MAX);
   const page = await context.newPage();
   const visitor = {
-    page, context, url, problems: [], allowed: [
+    page, context, url, problems: [],
+    /** Another tab, watched like the first. */
+    open: async () => {
+      const another = await context.newPage();
+      watch(another, url, visitor);
+      return another;
+    }, allowed: [
       /401 \/api\/session/, /401.*\/api\/session/, /40\d.*\/api\/(events|instant|thumb|uploads)/,
     ],
     /** Says that something which would otherwise be a problem belongs to the test. */
@@ -201,6 +212,14 @@ export async function digest(path) {
   const hash = createHash("sha256");
   for await (const chunk of createReadStream(path)) hash.update(chunk);
   return hash.digest("hex");
+}
+
+/** Makes a folder in the open one. */
+export async function makeFolder(page, name) {
+  await page.click("#make-folder");
+  await page.fill("#new-folder-input", name);
+  await page.click("#new-folder button[type=submit]");
+  await rowOf(page, name).waitFor();
 }
 
 /** The row of the list that shows a name. */

@@ -68,7 +68,8 @@ export class Browser {
     this.onDraw = () => {};
     /** @type {Place | null} whose tools the heading has */
     this.toolsOf = null;
-    this.listing = new Listing(() => this.draw());
+    this.frame = 0;
+    this.listing = new Listing((soon) => (soon ? this.#later() : this.draw()));
     this.rows = new Rows(this.scroller, find("#rows", root), {
       key: (/** @type {Node} */ node) => node.id,
       make: () => clone("#row"),
@@ -143,10 +144,18 @@ export class Browser {
     this.rows.row(this.rows.active)?.focus({ preventScroll: true });
   }
 
+  /** Draws once before the next frame, however many items arrive until then. */
+  #later() {
+    if (this.frame === 0) this.frame = requestAnimationFrame(() => this.draw());
+  }
+
   draw() {
+    cancelAnimationFrame(this.frame);
+    this.frame = 0;
     const { listing, place } = this;
     const { state, nodes } = listing;
     if (!place) return;
+    this.root.toggleAttribute("data-home", place.folder !== null);
     const held = this.grid.contains(document.activeElement);
     const empty = state === "ready" && nodes.length === 0;
     this.#drawHeading(place);
@@ -323,13 +332,8 @@ export class Browser {
         : "";
     if (picture.dataset.url === url) return;
     picture.dataset.url = url;
-    picture.hidden = true;
-    picture.onload = () => {
-      picture.hidden = false;
-    };
-    picture.onerror = () => {
-      picture.hidden = true;
-    };
+    picture.classList.remove("shown"); // not `hidden`: such are never loaded
+    picture.onload = () => picture.classList.add("shown");
     if (url) picture.src = url;
     else picture.removeAttribute("src");
   }

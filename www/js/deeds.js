@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { askConflict, askFolder, confirm } from "./dialogs.js";
 import { askPlace } from "./picker.js";
-import { note, words } from "./dom.js";
+import { note, say, words } from "./dom.js";
 import { t, tn } from "./i18n.js";
 import { editName } from "./rename.js";
 import { addressOf } from "./trail.js";
@@ -55,6 +55,7 @@ export class Deeds {
   /** @param {Place} place @returns {Action[]} */
   tools(place) {
     if (place.kind === "trash") {
+      if (this.#list.listing.nodes.length === 0) return [];
       return [{ label: t("trash.empty"), icon: "trash", danger: true, run: () => this.#empty() }];
     }
     if (place.folder === null) return [];
@@ -164,7 +165,7 @@ export class Deeds {
   makeFolder(parent) {
     askFolder(parent, (node) => {
       if (this.#list.place?.folder === parent) this.#list.arrived(node);
-      note(t("folder.made", { name: node.name }));
+      say(t("folder.made", { name: node.name }));
     });
   }
 

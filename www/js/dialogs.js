@@ -49,6 +49,9 @@ export function openDialog({ id, title, wide }, ...content) {
   });
   document.body.append(dialog);
   dialog.showModal();
+  // The first thing to fill in or press, not the cross that the header begins with.
+  const first = dialog.querySelector("[autofocus], form input, form button, section button");
+  if (first instanceof HTMLElement) first.focus();
   return dialog;
 }
 

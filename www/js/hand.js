@@ -244,7 +244,8 @@ export class Hand {
     } else if (command && event.key.toLowerCase() === "a") this.all();
     else if (event.key === "Escape" && browser.selection.size > 0) this.none();
     else if (browser.deeds.key(event.key, browser.subject(), event)) return true;
-    else if (event.key.length === 1 && !command && !event.altKey) return this.#type(event.key);
+    else if (event.key.length === 1 && !command && !event.altKey && !event.shiftKey)
+      return this.#type(event.key);
     else return false;
     return true;
   }

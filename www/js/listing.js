@@ -41,7 +41,7 @@ export function compare(a, b, sort, direction) {
 }
 
 export class Listing {
-  /** @param {() => void} onChange */
+  /** @param {(soon: boolean) => void} onChange `soon`: one of many that may come at once */
   constructor(onChange) {
     this.onChange = onChange;
     /** @type {Source | null} */
@@ -111,13 +111,13 @@ export class Listing {
     if (index === rest.length && this.next !== null) return; // it comes with a later page
     rest.splice(index, 0, node);
     this.nodes = rest;
-    this.onChange();
+    this.onChange(true);
   }
 
   /** Puts a changed item in the place of the old one, wherever that stands. @param {Node} node */
   replace(node) {
     this.nodes = this.nodes.map((one) => (one.id === node.id ? node : one));
-    this.onChange();
+    this.onChange(false);
   }
 
   /** @param {Node} node @param {Node} one */
@@ -131,7 +131,7 @@ export class Listing {
     const rest = this.nodes.filter((node) => !ids.has(node.id));
     if (rest.length === this.nodes.length) return;
     this.nodes = rest;
-    this.onChange();
+    this.onChange(false);
     if (rest.length === 0 && this.next !== null) this.more();
   }
 
@@ -150,7 +150,7 @@ export class Listing {
       if (!deep) this.next = page.next;
       this.folder = page.folder ?? this.folder;
       this.path = page.path ?? this.path;
-      this.onChange();
+      this.onChange(false);
     } catch {
       // What is shown stays; the next event or the next visit asks again.
     }
@@ -169,7 +169,7 @@ export class Listing {
     this.turn += 1;
     const turn = this.turn;
     this.state = state;
-    this.onChange();
+    this.onChange(false);
     try {
       const limit = state === "loading" ? FIRST_ITEMS : PAGE_ITEMS;
       const page = await source.load(this.#ask(limit, this.next));
@@ -185,6 +185,6 @@ export class Listing {
       this.error = error;
       this.state = state === "more" ? "more-failed" : "failed";
     }
-    this.onChange();
+    this.onChange(false);
   }
 }

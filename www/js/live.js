@@ -4,6 +4,8 @@ import { listen } from "./api.js";
 
 /** Events within this time are one. */
 const BUNDLE_MS = 150;
+/** While they go on, as during a large upload, the page asks anew no more often than this. */
+const PAUSE_MS = 2_000;
 
 /**
  * @param {(kinds: ReadonlySet<string>, folders: ReadonlySet<string>) => void} onChange `open` is
@@ -15,9 +17,11 @@ export function watchDrive(onChange) {
   /** @type {Set<string>} */
   let folders = new Set();
   let timer = 0;
+  let last = -PAUSE_MS;
   let connected = false;
   const flush = () => {
     timer = 0;
+    last = performance.now();
     const [seen, places] = [kinds, folders];
     kinds = new Set();
     folders = new Set();
@@ -31,7 +35,8 @@ export function watchDrive(onChange) {
     }
     kinds.add(kind);
     for (const folder of data.folders ?? []) folders.add(folder);
-    if (timer === 0) timer = window.setTimeout(flush, BUNDLE_MS);
+    const wait = Math.max(BUNDLE_MS, last + PAUSE_MS - performance.now());
+    if (timer === 0) timer = window.setTimeout(flush, wait);
   });
   window.addEventListener("pagehide", () => source.close());
 }

@@ -160,14 +160,14 @@ function placeOf(folder) {
 function drawHead() {
   if (!share) return;
   const parts = [
-    t("public.by", { name: share.owner }),
     shortDate(share.created_ms),
     share.expires_ms === null
       ? t("share.never")
       : t("share.until", { date: shortDate(share.expires_ms) }),
     tn("shares.downloads", share.downloads),
   ];
-  find("#share-title").textContent = share.title;
+  find("#share-owner").textContent = share.owner;
+  find("#owner-avatar").textContent = Array.from(share.owner)[0]?.toUpperCase() ?? "";
   find("#share-about").textContent = parts.join(" · ");
   document.title = `${share.title} · ${t("app.name")}`;
 }

@@ -49,7 +49,9 @@ async function draw(page, leaf) {
   await page.render({ canvasContext: canvas.getContext("2d"), viewport }).promise;
   // The words, for those who listen: as text, in the order the document gives them.
   const content = await page.getTextContent();
-  const words = content.items.map((/** @type {any} */ item) => item.str).join(" ");
+  const words = content.items
+    .map((/** @type {any} */ item) => `${item.str}${item.hasEOL ? "\n" : ""}`)
+    .join("");
   leaf.append(h("p", { class: "sr", text: words }));
 }
 

@@ -176,6 +176,7 @@ class Preview {
       if (turn !== this.turn) return end?.();
       this.end = end;
       this.stage.replaceChildren(...fresh.childNodes);
+      if (!this.dialog.contains(document.activeElement)) this.close.focus(); // it was in the old
       say(node.name);
     } catch (error) {
       if (turn !== this.turn) return;
