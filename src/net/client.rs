@@ -14,7 +14,6 @@ use proto::fileid::FileId;
 use proto::ids::{Extension, GroupName, Prefix};
 use proto::metadata::Metadata;
 use proto::status::Status;
-use proto::storage::info::{FileInfo, InfoFlags};
 use proto::storage::metadata::SetMode;
 use proto::tracker::query::Endpoint;
 use proto::wire::DecodeError;
@@ -28,12 +27,14 @@ pub mod tracker; // where to store, where to fetch, lists
 
 pub mod storage; // upload, download, delete, metadata
 
+mod read; // retry at other storages
+
 pub mod change; // appenders and slaves
 
 pub mod replicate; // as one storage to another
 
 use pool::{Pool, PoolSettings, Taken};
-use storage::{Content, Download};
+use storage::Content;
 use tracker::Trackers;
 
 /// How often an upload is begun anew when the chosen storage cannot be reached. Only connecting
@@ -50,6 +51,9 @@ pub enum ClientError {
     Conn { server: SocketAddr, source: ConnError },
     #[error("answer of {server}: {source}")]
     Answer { server: SocketAddr, source: DecodeError },
+    /// All connections that may be used to a server are in use, and stayed so.
+    #[error("{server}: all {connections} connections are in use")]
+    Busy { server: SocketAddr, connections: usize },
     /// The configuration names no tracker.
     #[error("no tracker is configured")]
     NoTracker,
@@ -68,6 +72,7 @@ impl ClientError {
             ClientError::Refused { status, .. } => *status,
             ClientError::Conn { source, .. } => source.status(),
             ClientError::Answer { .. } | ClientError::Length { .. } => Status::EINVAL,
+            ClientError::Busy { .. } => Status::EAGAIN,
             ClientError::NoTracker => Status::ENOENT,
             ClientError::Source(error) => {
                 Status::from_errno(error.raw_os_error().unwrap_or_default())
@@ -82,7 +87,24 @@ impl ClientError {
 
     /// Whether another server might do better: the network failed, not the request.
     fn is_of_network(&self) -> bool {
-        matches!(self, ClientError::Conn { .. })
+        matches!(self, ClientError::Conn { .. } | ClientError::Busy { .. })
+    }
+
+    /// Whether another storage of the group might still serve a file: this one cannot be
+    /// reached, has not got it yet, or cannot read it.
+    fn is_of_storage(&self) -> bool {
+        const OWN: [Status; 6] = [
+            Status::ENOENT,
+            Status::EIO,
+            Status::EAGAIN,
+            Status::ENOMEM,
+            Status::ENFILE,
+            Status::EMFILE,
+        ];
+        match self {
+            ClientError::Refused { status, .. } => OWN.contains(status),
+            other => other.is_of_network(),
+        }
     }
 }
 
@@ -208,50 +230,10 @@ impl Client {
         self.pool.take(address_of(self.trackers.query_update(file).await?)).await
     }
 
-    /// Begins to fetch `bytes` bytes from `offset` on; 0 means to the end. A storage that
-    /// cannot be reached is replaced by another one that has the file.
-    pub async fn download(
-        &self,
-        file: &FileId,
-        offset: u64,
-        bytes: u64,
-    ) -> Result<Download, ClientError> {
-        let server = address_of(self.trackers.query_fetch(file).await?);
-        let failed = match storage::download(&self.pool, server, file, offset, bytes).await {
-            Err(error) if error.is_of_network() => error,
-            other => return other,
-        };
-        for other in self.trackers.query_fetch_all(file).await?.into_iter().map(address_of) {
-            if other == server {
-                continue;
-            }
-            match storage::download(&self.pool, other, file, offset, bytes).await {
-                Err(error) if error.is_of_network() => {}
-                answered => return answered,
-            }
-        }
-        Err(failed)
-    }
-
     /// Deletes a file, at the storage where it was made.
     pub async fn delete(&self, file: &FileId) -> Result<(), ClientError> {
         let server = address_of(self.trackers.query_update(file).await?);
         storage::delete(&self.pool, server, file).await
-    }
-
-    /// Size, time and sum of a file, as a storage that has it says.
-    pub async fn info(&self, file: &FileId) -> Result<FileInfo, ClientError> {
-        self.info_with(file, InfoFlags::default()).await
-    }
-
-    /// The same, with flags that spare the storage work or a log line.
-    pub async fn info_with(
-        &self,
-        file: &FileId,
-        flags: InfoFlags,
-    ) -> Result<FileInfo, ClientError> {
-        let server = address_of(self.trackers.query_fetch(file).await?);
-        storage::info(&self.pool, server, file, flags).await
     }
 
     /// Writes the name/value pairs of a file.
@@ -263,12 +245,6 @@ impl Client {
     ) -> Result<(), ClientError> {
         let server = address_of(self.trackers.query_update(file).await?);
         storage::set_metadata(&self.pool, server, file, mode, metadata).await
-    }
-
-    /// Reads the name/value pairs of a file.
-    pub async fn metadata(&self, file: &FileId) -> Result<Metadata, ClientError> {
-        let server = address_of(self.trackers.query_update(file).await?);
-        storage::metadata(&self.pool, server, file).await
     }
 }
 

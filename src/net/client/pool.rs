@@ -1,4 +1,5 @@
-//! Idle connections per address: bounded in number and age, looked at before they are used.
+//! Connections per address: bounded in number; idle ones also in age, and looked at before they
+//! are used.
 //!
 //! A connection belongs to one caller at a time: it is taken out, and only whoever has read a
 //! whole successful answer puts it back. One that is dropped is closed.
@@ -12,6 +13,8 @@ use bytes::Bytes;
 use proto::command::Command;
 use proto::header::Header;
 use proto::status::Status;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use super::{AtServer as _, ClientError};
 use crate::conn::{Conn, Limits};
@@ -31,6 +34,9 @@ pub struct PoolSettings {
     pub from: Option<IpAddr>,
     /// `connection_pool_max_idle_time`; zero keeps none.
     pub idle_max: Duration,
+    /// Connections in use to one address; whoever wants more waits for one, as long as for
+    /// connecting.
+    pub connections_max: usize,
 }
 
 impl Default for PoolSettings {
@@ -42,6 +48,8 @@ impl Default for PoolSettings {
             network_timeout: Duration::from_secs(30),
             from: None,
             idle_max: Duration::from_secs(60),
+            // What a default storage has for all its clients.
+            connections_max: 256,
         }
     }
 }
@@ -57,6 +65,8 @@ struct Inner {
     world: World,
     settings: PoolSettings,
     idle: Mutex<BTreeMap<SocketAddr, Vec<Idle>>>,
+    /// How many more connections may be used, per address.
+    free: Mutex<BTreeMap<SocketAddr, Arc<Semaphore>>>,
 }
 
 #[derive(Debug)]
@@ -67,7 +77,8 @@ struct Idle {
 
 impl Pool {
     pub fn new(world: World, settings: PoolSettings) -> Self {
-        Self { inner: Arc::new(Inner { world, settings, idle: Mutex::new(BTreeMap::new()) }) }
+        let (idle, free) = (Mutex::default(), Mutex::default());
+        Self { inner: Arc::new(Inner { world, settings, idle, free }) }
     }
 
     pub fn settings(&self) -> &PoolSettings {
@@ -76,21 +87,32 @@ impl Pool {
 
     /// A connection to `server`: the most recently used idle one that is alive, or a new one.
     pub async fn take(&self, server: SocketAddr) -> Result<Taken, ClientError> {
+        let permit = self.permit(server).await?;
         while let Some(mut idle) = self.pop(server) {
             let age = self.inner.world.clock.moment().since(idle.since);
             if age < self.inner.settings.idle_max && !idle.conn.has_arrived() {
-                return Ok(Taken { pool: self.clone(), server, conn: idle.conn, is_fresh: false });
+                let (pool, conn) = (self.clone(), idle.conn);
+                return Ok(Taken { pool, server, conn, is_fresh: false, _permit: permit });
             }
         }
-        self.connect(server).await
+        self.connect_with(server, permit).await
     }
 
     /// A new connection to `server`.
     pub async fn connect(&self, server: SocketAddr) -> Result<Taken, ClientError> {
+        self.connect_with(server, self.permit(server).await?).await
+    }
+
+    async fn connect_with(
+        &self,
+        server: SocketAddr,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Taken, ClientError> {
         let PoolSettings { connect_timeout, network_timeout, from, .. } = self.inner.settings;
         let limits = Limits::new(network_timeout);
         let conn = Conn::connect(&self.inner.world, server, from, connect_timeout, limits);
-        Ok(Taken { pool: self.clone(), server, conn: conn.await.at(server)?, is_fresh: true })
+        let conn = conn.await.at(server)?;
+        Ok(Taken { pool: self.clone(), server, conn, is_fresh: true, _permit: permit })
     }
 
     /// Sends a request that may be repeated without harm and returns the body of the answer.
@@ -111,6 +133,23 @@ impl Pool {
                 self.connect(server).await?.call(request, body, answer_max).await
             }
             other => other,
+        }
+    }
+
+    /// The right to use one more connection to `server`.
+    async fn permit(&self, server: SocketAddr) -> Result<OwnedSemaphorePermit, ClientError> {
+        let PoolSettings { connect_timeout, connections_max, .. } = self.inner.settings;
+        let free = {
+            let mut all = self.inner.free.lock().unwrap_or_else(PoisonError::into_inner);
+            if ADDRESSES_MAX <= all.len() {
+                all.retain(|_, free| free.available_permits() < connections_max);
+            }
+            let new = || Arc::new(Semaphore::new(connections_max));
+            Arc::clone(all.entry(server).or_insert_with(new))
+        };
+        match timeout(connect_timeout, free.acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(ClientError::Busy { server, connections: connections_max }),
         }
     }
 
@@ -149,6 +188,7 @@ pub struct Taken {
     pub conn: Conn,
     /// Whether it was made for this caller, and so cannot have gone stale.
     pub is_fresh: bool,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Taken {

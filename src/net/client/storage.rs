@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -23,7 +24,8 @@ use proto::wire::DecodeError;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use super::pool::{Pool, Taken, accept};
-use super::{AtServer as _, ClientError};
+use super::tracker::Trackers;
+use super::{AtServer as _, ClientError, address_of};
 use crate::conn::{CHUNK_BYTES_MAX, Conn};
 use crate::ports::Fut;
 
@@ -31,6 +33,8 @@ use crate::ports::Fut;
 const ANSWER_BYTES_MAX: usize = CHUNK_BYTES_MAX;
 /// A storage syncs the file before it answers; slower than this no disk of ours may be.
 pub(super) const SYNC_BYTES_PER_SEC_MIN: u64 = 16 << 20;
+/// How often one download may go on at another storage.
+const RESUMES_MAX: u32 = 3;
 
 /// Content to be uploaded: pieces in order, then none.
 pub trait Content: Send {
@@ -157,11 +161,26 @@ pub struct Download {
     server: SocketAddr,
     /// Goes back to its pool as soon as the end is reached.
     taken: Option<Taken>,
+    /// Where else the rest may come from, if the connection breaks.
+    rest: Option<Rest>,
+    resumes: u32,
+}
+
+/// What a download needs to go on at another storage.
+#[derive(Clone, Debug)]
+pub(super) struct Rest {
+    pub(super) trackers: Arc<Trackers>,
+    pub(super) pool: Pool,
+    pub(super) file: FileId,
+    /// Of the first byte of the download.
+    pub(super) offset: u64,
 }
 
 impl Download {
     fn new(len: u64, taken: Taken) -> Self {
-        let mut download = Self { len, left: len, server: taken.server, taken: Some(taken) };
+        let server = taken.server;
+        let taken = Some(taken);
+        let mut download = Self { len, left: len, server, taken, rest: None, resumes: 0 };
         download.end_if_complete();
         download
     }
@@ -177,11 +196,56 @@ impl Download {
 
     /// The next piece; none at the end. A connection that breaks is an error, never an end.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, ClientError> {
-        let Some(taken) = &mut self.taken else { return Ok(None) };
-        let chunk = taken.conn.chunk(self.left).await.at(self.server)?;
-        self.left = self.left.saturating_sub(chunk.len() as u64);
-        self.end_if_complete();
-        Ok(Some(chunk))
+        loop {
+            let Some(taken) = &mut self.taken else { return Ok(None) };
+            match taken.conn.chunk(self.left).await.at(self.server) {
+                Ok(chunk) => {
+                    self.left = self.left.saturating_sub(chunk.len() as u64);
+                    self.end_if_complete();
+                    return Ok(Some(chunk));
+                }
+                Err(broken) => self.resume(broken).await?,
+            }
+        }
+    }
+
+    pub(super) fn with_rest(self, rest: Rest) -> Self {
+        Self { rest: Some(rest), ..self }
+    }
+
+    /// Goes on at another storage, or at the same one if it is the only one and has come back.
+    async fn resume(&mut self, broken: ClientError) -> Result<(), ClientError> {
+        let Some(Rest { trackers, pool, file, offset }) = self.rest.clone() else {
+            return Err(broken);
+        };
+        self.resumes += 1;
+        if RESUMES_MAX < self.resumes {
+            return Err(broken);
+        }
+        let Ok(servers) = trackers.query_fetch_all(&file).await else { return Err(broken) };
+        let servers: Vec<SocketAddr> = servers.into_iter().map(address_of).collect();
+        let others = servers.iter().filter(|server| **server != self.server);
+        let same = servers.iter().filter(|server| **server == self.server);
+        let from = offset.saturating_add(self.len.saturating_sub(self.left));
+        for server in others.chain(same) {
+            log::info!("read {file} from {from} on at {server}: {broken}");
+            match download(&pool, *server, &file, from, self.left).await {
+                Ok(Self { len, taken: Some(taken), .. }) if len == self.left => {
+                    // The broken connection is closed by this, not before: without one the
+                    // download would look complete.
+                    (self.server, self.taken) = (*server, Some(taken));
+                    return Ok(());
+                }
+                _ => {}
+            }
+        }
+        Err(broken)
+    }
+
+    /// Reads to the end and forgets what comes: for those who only want to know that it does.
+    pub async fn discard(mut self) -> Result<(), ClientError> {
+        while self.chunk().await?.is_some() {}
+        Ok(())
     }
 
     fn end_if_complete(&mut self) {

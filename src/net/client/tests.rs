@@ -1,6 +1,5 @@
 //! The client against servers on loopback that answer as the test tells them.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -15,6 +14,8 @@ use crate::conn::{Conn, Limits};
 use crate::ports::{Net as _, OsRandom, SystemClock, TcpNet};
 use crate::serve::{Admission, serve};
 use crate::shutdown::{Stop, Stopper};
+
+mod peers; // servers that fail, and slow ones
 
 const LIMIT: Duration = Duration::from_secs(10);
 const NAME: &str = "M00/00/00/wKgBaWVT8QCAEjRWAAAADcRYHyQ482.txt";
@@ -53,19 +54,30 @@ impl Server {
 
     /// A tracker that sends everybody to `storage`.
     fn tracker(storage: SocketAddr) -> Self {
-        Self::start(move |mut conn, mut stop| async move {
-            while let Ok(Some(header)) = conn.next_request(&mut stop).await {
-                conn.discard(header.body_len).await.unwrap();
-                let group = GroupName::parse("group1").unwrap();
-                let servers = vec![Endpoint { address: storage.ip(), port: storage.port() }];
-                let mut out = Vec::new();
-                if header.cmd == Command::QueryStoreWithoutGroupOne as u8 {
-                    StoreTarget { group, servers, path: StorePath(0) }
-                        .encode(IpWidth::V4, &mut out);
-                } else {
-                    FetchTarget { group, servers }.encode(IpWidth::V4, &mut out);
+        Self::tracker_of(vec![storage])
+    }
+
+    /// A tracker of several storages; who asks for one gets the first.
+    fn tracker_of(storages: Vec<SocketAddr>) -> Self {
+        Self::start(move |mut conn, mut stop| {
+            let storages = storages.clone();
+            async move {
+                while let Ok(Some(header)) = conn.next_request(&mut stop).await {
+                    conn.discard(header.body_len).await.unwrap();
+                    let group = GroupName::parse("group1").unwrap();
+                    let all =
+                        storages.iter().map(|at| Endpoint { address: at.ip(), port: at.port() });
+                    let count = if header.cmd == Command::QueryFetchAll as u8 { 64 } else { 1 };
+                    let servers: Vec<Endpoint> = all.take(count).collect();
+                    let mut out = Vec::new();
+                    if header.cmd == Command::QueryStoreWithoutGroupOne as u8 {
+                        StoreTarget { group, servers, path: StorePath(0) }
+                            .encode(IpWidth::V4, &mut out);
+                    } else {
+                        FetchTarget { group, servers }.encode(IpWidth::V4, &mut out);
+                    }
+                    conn.answer(&out).await.unwrap();
                 }
-                conn.answer(&out).await.unwrap();
             }
         })
     }
@@ -90,7 +102,7 @@ fn nowhere() -> SocketAddr {
 
 /// A storage that keeps the last upload and serves it again.
 fn keeper() -> Server {
-    let kept = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::new(std::sync::Mutex::new(Vec::new()));
     Server::start(move |mut conn, mut stop| {
         let kept = Arc::clone(&kept);
         async move {
