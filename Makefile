@@ -68,12 +68,15 @@ test-%: deps-test
 
 # Deliver
 
-.PHONY: install bench bench-fcgi
+.PHONY: install bench bench-fcgi bench-store
 install: build nginx-module ## programs, module, pages, samples and units below PREFIX
 	@conf/install.sh "$(DESTDIR)" "$(PREFIX)"
 
 bench: deps-test ## everything that is measured, beside what it is compared with
 	@tests/run.sh bench
+
+bench-store: deps-test ## the store under load, beside this machine's limits and PEER_BIN
+	@tests/bench/store.sh
 
 bench-fcgi: deps-test ## FastCGI through nginx, beside `return 200` and a C worker
 	@tests/bench/fcgi.sh

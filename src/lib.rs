@@ -34,7 +34,8 @@
 //! 8. `www` is the pages; only `www/js/api.js` talks to the server.
 //!
 //! [`tools`] is the command-line programs of the store: `fdfs_upload_file` and the rest for
-//! existing scripts, `fdfs` for people.
+//! existing scripts, `fdfs` for people, `fdfs_load` for
+//! measuring.
 //!
 //! # Who may use whom
 //!

@@ -37,6 +37,8 @@ mod exercise; // fdfs_test, fdfs_test1, fdfs_appender_test, fdfs_appender_test1
 
 mod stat; // fdfs_tracker_stat, fdfs_storage_stat, fdfs_volumn_stat
 
+mod load; // fdfs_load
+
 mod fdfs; // fdfs: the program for people
 
 mod zone; // local time, as the tools print it
@@ -48,6 +50,9 @@ const DEFAULT_CONFIG: &str = "/etc/fdfs/client.conf";
 pub fn run(name: &'static str, args: impl IntoIterator<Item = OsString>) -> ExitCode {
     if name == "fdfs" {
         return fdfs::run(args);
+    }
+    if name == "fdfs_load" {
+        return load::run(args);
     }
     // Names that are not UTF-8 cannot be file ids; as local names they are found to be missing.
     let args = args.into_iter().skip(1).map(|arg| arg.to_string_lossy().into_owned());

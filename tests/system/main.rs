@@ -9,6 +9,7 @@ mod support;
 mod failure; // kill -9 at the worst moment, restarts
 mod fdfs; // the program for people
 mod golden; // the programs of scripts beside what the reference printed
+mod load; // the load generator
 mod tools; // the programs of scripts, the command line of daemons
 mod upload; // one operation after the other
 
