@@ -1,8 +1,11 @@
-//! client.conf: as written, then as meant (tools.md 8). Keys that only other programs use are
-//! ignored without a word, since existing installations bring them along.
+//! client.conf: as written, then as meant (tools.md 8).
+//!
+//! Every key of the reference is known. One that asks for something these programs do not do is
+//! named with what happens instead; an unknown key is a warning with its line; a bad value is an
+//! error with its line and what is legal. Keys at their defaults change nothing and are not named.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -20,19 +23,52 @@ const TRACKER_PORT: u16 = 22122;
 /// How deep `#include` may nest.
 const INCLUDE_DEPTH_MAX: usize = 4;
 
+/// Every key of the reference.
+const KEYS: &[&str] = &[
+    "connect_timeout",
+    "network_timeout",
+    "base_path",
+    "tracker_server",
+    "log_level",
+    "connect_first_by",
+    "use_connection_pool",
+    "connection_pool_max_idle_time",
+    "load_fdfs_parameters_from_tracker",
+    "use_storage_id",
+    "storage_ids_filename",
+    "http.anti_steal.check_token",
+    "http.anti_steal.secret_key",
+    "http.anti_steal.token_ttl",
+    "http.tracker_server_port",
+];
+
+/// What a key asks for with this value, and these programs do not do.
+const IDLE: &[(&str, &str, &str)] = &[
+    ("connect_first_by", "last-connected", "a tracker says which address of a storage to take"),
+    ("use_storage_id", "true", "the address in a file's info is asked from its storage"),
+    ("load_fdfs_parameters_from_tracker", "true", "no parameter of a tracker is needed here"),
+    ("http.anti_steal.check_token", "true", "the addresses that test programs print have no token"),
+];
+
 /// The settings of a client.
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) pool: PoolSettings,
     /// Host and port of each; at least one.
     trackers: Vec<(String, u16)>,
+    /// For whoever wrote the file.
+    remarks: Vec<String>,
 }
 
 /// Reads and checks a configuration file.
 pub(crate) fn load(path: &Path) -> Result<Config, Failure> {
     let refuse = |text: String| Failure::Config { text, status: Status::EINVAL };
     let ini = read(path, path.parent().unwrap_or(Path::new(".")), 0)?;
-    check(&ini).map_err(|error| refuse(format!("{}: {error}", path.display())))
+    let config = check(&ini).map_err(|error| refuse(format!("{}: {error}", path.display())))?;
+    for remark in &config.remarks {
+        let _ = writeln!(io::stderr(), "{}: {remark}", path.display()); // nobody may be reading
+    }
+    Ok(config)
 }
 
 fn read(path: &Path, base: &Path, depth: usize) -> Result<Ini, Failure> {
@@ -80,14 +116,54 @@ fn check(ini: &Ini) -> Result<Config, IniError> {
     // The order in the file has no meaning; one that is named twice is asked once.
     trackers.sort();
     trackers.dedup();
+    check_others(ini)?;
+    // The file counts seconds; without a pool of its own the reference keeps no connection, but
+    // a program that ends soon keeps none for long either.
+    let idle_max = ini.seconds_or("connection_pool_max_idle_time", default.idle_max)?;
     Ok(Config {
         pool: PoolSettings {
             connect_timeout: ini.seconds_or("connect_timeout", default.connect_timeout)?,
             network_timeout: ini.seconds_or("network_timeout", default.network_timeout)?,
+            idle_max: idle_max.min(default.idle_max),
             ..default
         },
         trackers,
+        remarks: remarks(ini),
     })
+}
+
+/// Values that change nothing here must be legal all the same.
+fn check_others(ini: &Ini) -> Result<(), IniError> {
+    let legal = |key: &str, need, is_legal: &dyn Fn(&str) -> bool| match ini.get(key) {
+        Some(entry) if !is_legal(&entry.value) => Err(entry.refuse(need)),
+        _ => Ok(()),
+    };
+    let level = "must be one of emerg, alert, crit, error, warn, notice, info, debug";
+    legal("log_level", level, &|value| net::program::level_of(value).is_some())?;
+    legal("connect_first_by", "must be tracker or last-connected", &|value| {
+        ["tracker", "last-connected"].iter().any(|word| value.eq_ignore_ascii_case(word))
+    })?;
+    let seconds = "must be a number of seconds above 0";
+    legal("connection_pool_max_idle_time", seconds, &|value| {
+        value.parse::<u64>().is_ok_and(|secs| 0 < secs)
+    })
+}
+
+fn remarks(ini: &Ini) -> Vec<String> {
+    let unknown = ini.unknown(|key| KEYS.contains(&key));
+    let mut remarks: Vec<String> = unknown
+        .map(|entry| format!("{}: unknown key {} is ignored", entry.place, entry.key))
+        .collect();
+    for (key, value, instead) in IDLE {
+        let asks = ini.get(key).filter(|entry| match *value {
+            "true" => entry.bool(),
+            word => entry.value.eq_ignore_ascii_case(word),
+        });
+        if let Some(entry) = asks {
+            remarks.push(format!("{}: {key} is without effect here: {instead}", entry.place));
+        }
+    }
+    remarks
 }
 
 impl Config {
@@ -147,6 +223,39 @@ mod tests {
         assert_eq!(config.trackers.len(), 1);
         assert_eq!(config.pool.connect_timeout, Duration::from_secs(10));
         assert_eq!(config.pool.network_timeout, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn every_key_is_known_and_what_is_not_done_is_said() {
+        let keys: String = KEYS
+            .iter()
+            .map(|key| match *key {
+                "log_level" => "log_level = info\n".to_owned(),
+                "connect_first_by" => "connect_first_by = tracker\n".to_owned(),
+                "tracker_server" => "tracker_server = 10.0.0.1\n".to_owned(),
+                "use_storage_id" | "http.anti_steal.check_token" => format!("{key} = false\n"),
+                "load_fdfs_parameters_from_tracker" => format!("{key} = no\n"),
+                other => format!("{other} = 7\n"),
+            })
+            .collect();
+        let config = check(&Ini::parse(&keys).unwrap()).unwrap();
+        assert_eq!(config.remarks, Vec::<String>::new());
+        let lines = "tracker_server=a\nnonsense = 1\nuse_storage_id = true\n";
+        let remarks = check(&Ini::parse(lines).unwrap()).unwrap().remarks;
+        assert_eq!(remarks.len(), 2, "{remarks:?}");
+        assert!(remarks[0].starts_with("line 2: unknown key nonsense"), "{remarks:?}");
+        assert!(remarks[1].starts_with("line 3: use_storage_id is without effect"), "{remarks:?}");
+        for wrong in [
+            "connect_timeout = soon",
+            "network_timeout = x",
+            "log_level = loud",
+            "connect_first_by = somebody",
+            "connection_pool_max_idle_time = 0",
+        ] {
+            let text = format!("tracker_server=a\n{wrong}\n");
+            let error = check(&Ini::parse(&text).unwrap()).unwrap_err().to_string();
+            assert!(error.starts_with("line 2: "), "{wrong}: {error}");
+        }
     }
 
     #[test]

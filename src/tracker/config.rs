@@ -70,6 +70,7 @@ impl Settings {
     /// Makes settings of what is written; `read_ids` gets the text of storage_ids.conf.
     fn check(ini: &Ini, read_ids: &dyn Fn(&str) -> anyhow::Result<String>) -> anyhow::Result<Self> {
         refuse_unusable(ini)?;
+        keys::check_idle(ini)?;
         let mut remarks = keys::remarks(ini);
         let base_path = PathBuf::from(&ini.require("base_path")?.value);
         if base_path.as_os_str().is_empty() {

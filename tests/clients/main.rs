@@ -1,10 +1,11 @@
 //! Client libraries that nobody here wrote, against real daemons: upload, download, metadata,
-//! append, modify, truncate, delete, as their users call them.
+//! slaves, append, modify, truncate, delete, as their users call them.
 //!
 //! Libraries come from their registries, in the versions that the lock files here name by their
 //! sums, into directories of their own under `target`; what is there already, or in the cache
-//! of npm, is taken. None of them can store slaves: in Python 3 the call fails inside of the
-//! library, and that of npm has none. Each script says what it leaves out.
+//! of npm, is taken. No library of PyPI, npm or crates.io that was looked at can store slaves as
+//! it is: those for Python all give text to a packer of bytes, the others have no such call.
+//! `narrow.py` shows that mistake and mends it from outside. Each script says what it leaves out.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -7,6 +7,7 @@
 #[path = "../support/wait.rs"]
 mod wait;
 
+mod commands; // every client command in every variant
 mod process; // a real tracker, and connections to it
 mod recorded; // what the reference answered
 mod several; // more than one

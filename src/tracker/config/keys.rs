@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use proto::ini::Ini;
+use proto::ini::{Entry, Ini, IniError};
 
 /// What a key of the reference means to this tracker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +95,41 @@ const KEYS: &[(&str, Use)] = &[
     ("log_file_compress_old", Idle(NO_GZIP)),
     ("log_file_compress_days_before", Idle(NO_GZIP)),
 ];
+
+/// Refuses values that the reference refuses, or could not mean, although they change nothing
+/// here: whoever wrote them believes that they do.
+pub(super) fn check_idle(ini: &Ini) -> Result<(), IniError> {
+    let find = |key: &str| ini.get(key).or_else(|| ini.get_in("error-log", key));
+    let set = |key| find(key).filter(|entry| !entry.value.is_empty());
+    for key in ["accept_threads", "work_threads"] {
+        if let Some(entry) = set(key) {
+            entry.int_within(1, 1024, "must be a whole number from 1 to 1024")?;
+        }
+    }
+    for key in ["inner_port", "outer_port"] {
+        if let Some(entry) = set(key) {
+            entry.int_within(0, 65535, "must be a port, 0 to 65535")?;
+        }
+    }
+    // The reference looks at this one only where there is a pool.
+    if let Some(entry) = set("connection_pool_max_idle_time")
+        && ini.bool_or("use_connection_pool", false)
+    {
+        entry.int_within(1, i64::from(i32::MAX), "must be a number of seconds above 0")?;
+    }
+    for key in ["log_file_keep_days", "log_file_compress_days_before"] {
+        if let Some(entry) = set(key) {
+            entry.int_within(0, 36500, "must be a number of days, 0 to 36500")?;
+        }
+    }
+    for key in ["thread_stack_size", "log_file_rotate_on_size"] {
+        set(key).map(Entry::size).transpose()?;
+    }
+    for key in ["log_file_rotate_time", "log_file_delete_old_time"] {
+        set(key).map(Entry::time).transpose()?;
+    }
+    Ok(())
+}
 
 /// One line for each reason why keys are idle, and one for each unknown key.
 pub(super) fn remarks(ini: &Ini) -> Vec<String> {

@@ -142,6 +142,13 @@ fn bad_values_are_refused_with_their_line() {
         "slot_max_size = 100",
         "trunk_create_file_time_base = 25:00",
         "allow_hosts = 10.0.0.1/24",
+        // Without effect here, but not without a meaning.
+        "work_threads = 0",
+        "accept_threads = x",
+        "inner_port = 70000",
+        "thread_stack_size = 1.5M",
+        "log_file_keep_days = -1",
+        "log_file_rotate_time = 25:00",
     ] {
         let error = format!("{:#}", with(line).unwrap_err());
         assert!(error.starts_with("line 2: "), "{line}: {error}");
@@ -156,13 +163,13 @@ fn bad_values_are_refused_with_their_line() {
 fn idle_and_unknown_keys_are_named() {
     let settings = with(
         "http.server_port = 80\nwork_threads = 8\nrun_by_user =\n\
-         [error-log]\nlog_file_keep_days = 3\n",
+         [error-log]\nlog_file_compress_days_before = 3\n",
     );
     let remarks = settings.unwrap().remarks;
     assert_eq!(remarks.len(), 3, "{remarks:?}");
     assert!(remarks[0].contains("line 2: unknown key http.server_port"), "{remarks:?}");
     assert!(remarks[1].contains("work_threads"), "{remarks:?}");
-    assert!(remarks[2].contains("log_file_keep_days"), "{remarks:?}");
+    assert!(remarks[2].contains("log_file_compress_days_before"), "{remarks:?}");
 }
 
 #[test]
