@@ -27,11 +27,11 @@ P10 partitions cause no loss                        |
 P11 a full disk refuses cleanly and recovers        | unit
 P12 a slow part does not slow the others            |
 P13 clocks may be wrong                             |
-P14 memory is bounded with 10,000 slow connections  |
+P14 memory is bounded with 10,000 slow connections  | load
 P15 no bytes crash a process                        | unit
 P16 the drive shows each file with its right bytes  | web browser'
 
-layers_all=(lint unit system clients module web browser)
+layers_all=(lint unit system load clients module web browser)
 passed=0 failed=0 skipped=0
 ran=()
 
@@ -83,11 +83,16 @@ system() {
         target=${target#tests/}
         target=${target%/main.rs}
         case ${target%.rs} in
-        tidy | harness | protocol | clients | module | web) ;;
+        tidy | harness | protocol | clients | module | web | load) ;;
         *) targets+=(--test "${target%.rs}") ;;
         esac
     done
     cargo test "${targets[@]}" -- --test-threads=4
+}
+
+# Slow and many connections against the daemons, one test at a time.
+load() {
+    cargo test --test load -- --test-threads=1 --nocapture
 }
 
 # Client libraries that others wrote, from their registries, against our daemons.

@@ -186,7 +186,7 @@ impl Conn {
     }
 
     /// Reads a body, or the fixed part of one, of `len` bytes; refuses more than `max` before
-    /// reading any. `max` is at most [`CHUNK_BYTES_MAX`].
+    /// reading any. `max` is at most [`CHUNK_BYTES_MAX`]. Cancel-safe: what has arrived stays.
     pub async fn body(&mut self, len: u64, max: usize) -> Result<Bytes, ConnError> {
         let max = max.min(CHUNK_BYTES_MAX);
         let wanted = usize::try_from(len).ok().filter(|len| *len <= max);

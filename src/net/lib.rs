@@ -16,6 +16,8 @@ pub mod serve; // accept loop
 
 pub mod hosts; // who may connect
 
+pub mod metrics; // what a daemon shows to Prometheus
+
 pub mod rotate; // log files that begin anew every day, or when they are long
 
 pub mod shutdown; // signals, one flag, grace, abort

@@ -233,6 +233,7 @@ where
     };
     abort_on_panic();
     let pid_file = PidFile::claim(pid_path)?;
+    raise_descriptors();
     info!("{} starts, configuration {}", daemon.name, args.conf.display());
     let ready = Ready { detached: args.detached, hang_ups };
     let mut builder = tokio::runtime::Builder::new_multi_thread();
@@ -251,6 +252,16 @@ where
             // In the foreground the log is on the screen; a detached start shows it there.
             if args.detached { Err(error) } else { Ok(ExitCode::from(exit_code_of(&error))) }
         }
+    }
+}
+
+/// Takes as many descriptors as this process may have: each connection needs one.
+fn raise_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, wanted) {
+        log::warn!("keep the limit of {:?} open files: {error}", limit.current);
     }
 }
 

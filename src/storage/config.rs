@@ -78,6 +78,7 @@ pub(crate) struct Config {
     pub(crate) log_level: LevelFilter,
     pub(crate) log_rotation: Rotation,
     pub(crate) run_by: RunBy,
+    pub(crate) metrics: Option<SocketAddr>,
     /// `None`: there is none.
     pub(crate) access_log: Option<AccessLogConfig>,
     /// What the operator should know; logged once the log is there.
@@ -172,6 +173,7 @@ fn check(ini: &Ini) -> anyhow::Result<Config> {
         log_level: log_level(ini)?,
         log_rotation: Rotation::parse(ini, "error-log")?,
         run_by: RunBy::parse(ini),
+        metrics: net::metrics::listen_at(ini)?,
         access_log: access_log(ini)?,
         remarks,
         base_path,

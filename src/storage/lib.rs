@@ -31,6 +31,8 @@ mod progress; // how far each peer has got
 
 pub mod sync; // replication
 
+mod metrics; // the numbers of this storage, for Prometheus
+
 mod access_log; // one line per request
 
 mod service; // one file per family of commands

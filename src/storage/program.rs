@@ -18,6 +18,7 @@ use std::{
 use anyhow::Context as _;
 use net::{
     conn::Limits,
+    metrics::Page,
     ports::{Listener, World},
     program::{Basics, Daemon, Ready, run_daemon},
     serve::{Admission, serve},
@@ -77,9 +78,8 @@ async fn storage(config: Config, world: World, stop: Stop, ready: Ready) -> anyh
     let listeners = listen(&config, &world)?;
     let at = first_address(&listeners)?;
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::default());
-    let Some((facts, id)) = ask::facts(&world, &config, at.port(), stop.clone()).await? else {
-        return Ok(());
-    };
+    let asked = ask::facts(&world, &config, at.port(), stop.clone()).await?;
+    let Some((facts, id)) = asked else { return Ok(()) };
     log::info!("storage of {} at {}, port {}", facts.group, facts.addresses, at.port());
     check_supported(&facts.parameters)?;
 
@@ -123,6 +123,7 @@ async fn storage(config: Config, world: World, stop: Stop, ready: Ready) -> anyh
     let mut tasks = background(&config, &world, &store, opened.identity, at.port(), id, &stop);
     fill(&store, &opened.fresh, &mut tasks, &stop);
     measure(&store, MEASURE_EVERY.min(config.stat_report_interval), &mut tasks, &stop);
+    metrics(&config, &world, &store, &mut tasks, &stop)?;
     if let Some(log) = &access_log {
         tasks.spawn(Arc::clone(log).run(stop.clone()));
     }
@@ -254,6 +255,24 @@ fn background(
         }
     });
     tasks
+}
+
+/// Serves the page of metrics, if the file says where.
+fn metrics(
+    config: &Config,
+    world: &World,
+    store: &Arc<Store>,
+    tasks: &mut JoinSet<()>,
+    stop: &Stop,
+) -> anyhow::Result<()> {
+    let Some(at) = config.metrics else { return Ok(()) };
+    let listener = world.net.listen(at, config.network_timeout);
+    let listener = listener.with_context(|| format!("listen on {at}, key metrics_listen"))?;
+    log::info!("metrics at http://{}/metrics", listener.local_addr()?);
+    let store = Arc::clone(store);
+    let gather = Arc::new(move |page: &mut Page| crate::metrics::gather(&store, page));
+    tasks.spawn(net::metrics::serve(listener, gather, stop.clone()));
+    Ok(())
 }
 
 /// Measures the room of every store path again and again, each on its own: a disk that hangs

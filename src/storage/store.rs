@@ -40,6 +40,9 @@ use crate::{
 
 /// Locks for changes of one file; names of one store path share them by hash.
 const NAME_LOCKS: usize = 64;
+/// Pieces of downloads in memory at one time, of 256 KiB and the blocks around them each:
+/// 48 MiB at most.
+const PIECES_MAX: usize = 128;
 /// How often a name is drawn anew when it collides (storage.md 2.7).
 const NAME_ATTEMPTS: usize = 10;
 
@@ -79,6 +82,8 @@ pub(crate) struct Store {
     pub(crate) network_timeout: Duration,
     pub(crate) progress: Progress,
     pub(crate) access_log: Option<Arc<AccessLog>>,
+    /// Room for pieces of downloads in memory.
+    pub(crate) pieces: tokio::sync::Semaphore,
     /// One for each store path, so that a slow disk keeps nobody waiting for another one.
     gates: Vec<Gate>,
     health: Mutex<Health>,
@@ -143,6 +148,7 @@ impl Store {
             network_timeout: parts.network_timeout,
             progress: Progress::default(),
             access_log: parts.access_log,
+            pieces: tokio::sync::Semaphore::new(PIECES_MAX),
             gates,
             health: Mutex::new(Health::new(&parts.read_only)),
             names: Mutex::new(RecentNames::default()),
@@ -262,6 +268,12 @@ impl Store {
         let file = name.as_str().strip_suffix("-m");
         let file = file.and_then(|file| FileName::parse(file, self.places.count()).ok());
         self.lock_name(file.as_ref().unwrap_or(name)).await
+    }
+
+    /// Whether this path takes uploads, and whether it takes changes.
+    pub(crate) fn takes(&self, path: StorePath) -> (bool, bool) {
+        let health = self.health();
+        (health.takes_uploads(path), health.takes_changes(path))
     }
 
     /// Whether existing files of this path may be changed, and slaves added.

@@ -129,6 +129,11 @@ pub(crate) struct Storage {
 impl Storage {
     /// Starts on `base`, which keeps its data, with more lines for the configuration.
     pub(crate) fn start(base: &Path, tracker: &Tracker, more: &str) -> Self {
+        Self::start_with(base, tracker, more, Stdio::inherit())
+    }
+
+    /// The same, with another place for its log.
+    pub(crate) fn start_with(base: &Path, tracker: &Tracker, more: &str, log: Stdio) -> Self {
         let conf = base.join("storage.conf");
         let beat = if more.contains("heart_beat_interval") { "" } else { BEATS };
         let text = format!(
@@ -143,6 +148,7 @@ impl Storage {
             .arg(&conf)
             .arg("--foreground")
             .stdout(Stdio::piped())
+            .stderr(log)
             .spawn()
             .unwrap();
         let mut line = String::new();
@@ -168,6 +174,10 @@ impl Storage {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").arg(pid).status().unwrap().success());
         self.child.wait().unwrap().success()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Most memory it ever had, in bytes.
@@ -213,6 +223,17 @@ impl Client {
         let mut body = vec![0; usize::try_from(len).unwrap()];
         self.stream.read_exact(&mut body).unwrap();
         (header[9], body)
+    }
+
+    /// The body of a success; `None` for a refusal or a connection that ends before the
+    /// announced length.
+    pub(crate) fn answer_or_end(&mut self) -> Option<Vec<u8>> {
+        let mut header = [0; 10];
+        self.stream.read_exact(&mut header).ok()?;
+        let len = u64::from_be_bytes(header[..8].try_into().unwrap());
+        let mut body = vec![0; usize::try_from(len).unwrap()];
+        self.stream.read_exact(&mut body).ok()?;
+        (header[9] == 0).then_some(body)
     }
 
     pub(crate) fn ask(&mut self, command: u8, body: &[u8]) -> (u8, Vec<u8>) {

@@ -86,6 +86,38 @@ fn requests_are_noted_and_the_log_begins_anew_on_hup() {
 }
 
 #[test]
+fn metrics_are_shown_on_an_address_of_this_machine() {
+    let (dir, tracker) = (Dir::new(), Tracker::start("10.77.0.11"));
+    let log = fs::File::create(dir.0.join("log")).unwrap();
+    let more = "metrics_listen = 127.0.0.1:0\nlog_level = info";
+    let storage = Storage::start_with(&dir.0, &tracker, more, log.into());
+    let mut client = storage.connect();
+    let name = client.upload("bin", &content(1, 100_000));
+    let path = on_disk(&dir.0, &name);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[70_000] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    client.send(14, 0, &[[0; 16].to_vec(), named(&name)].concat());
+    assert!(client.answer_or_end().is_none(), "not served");
+    let text = fs::read_to_string(dir.0.join("log")).unwrap();
+    let (_, rest) = text.split_once("metrics at http://").expect("it says where");
+    let at = rest.split('/').next().unwrap();
+    let mut stream = std::net::TcpStream::connect(at).unwrap();
+    std::io::Write::write_all(&mut stream, b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
+    let page = std::io::read_to_string(stream).unwrap();
+    for line in [
+        "fdfs_storage_operations_total{op=\"upload\",outcome=\"ok\"} 1",
+        "fdfs_storage_operations_total{op=\"download\",outcome=\"failed\"} 1",
+        "fdfs_storage_bytes_total{op=\"upload\",outcome=\"ok\"} 100000",
+        "fdfs_storage_damage_total{kind=\"found\"} 1",
+        "fdfs_storage_path_takes{path=\"M00\",kind=\"uploads\"} 1",
+        "fdfs_storage_connections{state=\"open\"} 1",
+    ] {
+        assert!(page.lines().any(|known| known == line), "{line} in\n{page}");
+    }
+}
+
+#[test]
 fn files_are_spread_over_the_store_paths_and_found_again() {
     let (dir, tracker) = (Dir::new(), Tracker::start("10.77.0.11"));
     let (a, b, c) = (dir.0.join("a"), dir.0.join("b"), dir.0.join("c"));

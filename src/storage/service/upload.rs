@@ -4,7 +4,7 @@
 //! one arrives; then the file gets its name. An upload that ends early for whatever reason
 //! leaves nothing behind: the temporary file is removed by its guard.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use proto::{
@@ -30,6 +30,8 @@ use crate::{
 /// Content up to this size is collected first and written in one job.
 const SMALL_BYTES_MAX: u64 = 64 * 1024;
 const _: () = assert!(SMALL_BYTES_MAX <= net::conn::CHUNK_BYTES_MAX as u64);
+/// And if it comes within this time.
+const COLLECT_TIME: Duration = Duration::from_secs(1);
 /// How often a name is tried that the disk says is taken.
 const PLACE_ATTEMPTS: usize = 10;
 
@@ -202,8 +204,12 @@ async fn receive(
         Staged::create(disk, temporary, size, synced).map(|staged| Receiving { staged, sums })
     };
     if size <= SMALL_BYTES_MAX {
-        let whole = content.part(usize::try_from(size).unwrap_or(0)).await?;
-        return Ok((store.on(path).run(create).await?, whole));
+        // A slow client does not collect in memory: what comes later than this is streamed.
+        let whole = content.part(usize::try_from(size).unwrap_or(0));
+        if let Ok(whole) = tokio::time::timeout(COLLECT_TIME, whole).await {
+            let whole = whole?;
+            return Ok((store.on(path).run(create).await?, whole));
+        }
     }
     let mut chunk = content.chunk().await?;
     let mut receiving = store.on(path).run(create).await?;

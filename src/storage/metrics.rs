@@ -1,0 +1,89 @@
+//! The page of metrics: what this storage has done, what it holds, what it found damaged.
+//!
+//! Reads numbers that others keep; never waits for a disk.
+
+use std::sync::atomic::Ordering;
+
+use net::metrics::Page;
+use proto::{ids::StorePath, tracker::beat::Tally};
+
+use crate::store::Store;
+
+/// Writes the page.
+pub(crate) fn gather(store: &Store, page: &mut Page) {
+    let s = store.counters.snapshot().statistics;
+    page.counter("fdfs_storage_operations_total", "Operations by outcome.");
+    for (op, tally) in [
+        ("upload", s.upload),
+        ("append", s.append),
+        ("modify", s.modify),
+        ("truncate", s.truncate),
+        ("download", s.download),
+        ("set_metadata", s.set_metadata),
+        ("get_metadata", s.get_metadata),
+        ("delete", s.delete),
+        ("create_link", s.create_link),
+        ("delete_link", s.delete_link),
+    ] {
+        pair(page, "fdfs_storage_operations_total", op, tally);
+    }
+    page.counter("fdfs_storage_bytes_total", "Bytes of operations by outcome.");
+    for (op, tally) in [
+        ("upload", s.upload_bytes),
+        ("append", s.append_bytes),
+        ("modify", s.modify_bytes),
+        ("download", s.download_bytes),
+        ("sync_in", s.sync_in_bytes),
+        ("sync_out", s.sync_out_bytes),
+    ] {
+        pair(page, "fdfs_storage_bytes_total", op, tally);
+    }
+    page.gauge("fdfs_storage_connections", "Connections of clients and peers.");
+    page.value("fdfs_storage_connections", &[("state", "open")], s.connections.current);
+    page.value("fdfs_storage_connections", &[("state", "most")], s.connections.max);
+    paths(store, page);
+    damage(store, page);
+}
+
+fn pair(page: &mut Page, family: &str, op: &str, tally: Tally) {
+    page.value(family, &[("op", op), ("outcome", "ok")], tally.success);
+    let failed = tally.total.saturating_sub(tally.success);
+    page.value(family, &[("op", op), ("outcome", "failed")], failed);
+}
+
+fn paths(store: &Store, page: &mut Page) {
+    let all = || (0..=u8::MAX).map(StorePath).zip(store.places.iter());
+    page.gauge("fdfs_storage_path_bytes", "Room of each store path as it was measured last.");
+    for (path, place) in all() {
+        let (path, space) = (path.to_string(), place.space());
+        page.value("fdfs_storage_path_bytes", &[("path", &path), ("kind", "total")], space.total);
+        page.value("fdfs_storage_path_bytes", &[("path", &path), ("kind", "free")], space.free);
+    }
+    page.gauge("fdfs_storage_path_takes", "Whether a store path takes uploads and changes.");
+    for (path, _) in all() {
+        let (text, takes) = (path.to_string(), store.takes(path));
+        for (kind, takes) in [("uploads", takes.0), ("changes", takes.1)] {
+            let labels = [("path", &*text), ("kind", kind)];
+            page.value("fdfs_storage_path_takes", &labels, u8::from(takes));
+        }
+    }
+}
+
+fn damage(store: &Store, page: &mut Page) {
+    let damage = &store.sums.damage;
+    page.counter("fdfs_storage_damage_total", "Damaged files and sums by what became of them.");
+    for (kind, counter) in [
+        ("found", &damage.found),
+        ("sums_healed", &damage.sums_healed),
+        ("repaired", &damage.repaired),
+    ] {
+        let value = counter.load(Ordering::Relaxed);
+        page.value("fdfs_storage_damage_total", &[("kind", kind)], value);
+    }
+    page.gauge("fdfs_storage_unrepairable", "Files that no member could repair in the last pass.");
+    let value = damage.unrepairable.load(Ordering::Relaxed);
+    page.value("fdfs_storage_unrepairable", &[], value);
+    page.counter("fdfs_storage_verified_reads_total", "Reads that were compared and good.");
+    let value = damage.blocks_good.load(Ordering::Relaxed);
+    page.value("fdfs_storage_verified_reads_total", &[], value);
+}
