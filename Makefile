@@ -68,7 +68,7 @@ test-%: deps-test
 
 # Deliver
 
-.PHONY: install bench bench-fcgi bench-store
+.PHONY: install bench bench-fcgi bench-store bench-module
 install: build nginx-module ## programs, module, pages, samples and units below PREFIX
 	@conf/install.sh "$(DESTDIR)" "$(PREFIX)"
 
@@ -80,3 +80,6 @@ bench-store: deps-test ## the store under load, beside this machine's limits and
 
 bench-fcgi: deps-test ## FastCGI through nginx, beside `return 200` and a C worker
 	@tests/bench/fcgi.sh
+
+bench-module: deps-test ## the nginx module, beside nginx's own static files
+	@tests/bench/module.sh

@@ -7,7 +7,8 @@ set -euo pipefail
 # The databases come without Debian's own services: `-core` is the programs alone.
 for_build=(gcc libc6-dev make nginx nginx-dev libclang-dev)
 for_run=(mariadb-server-core mariadb-client-core redis-server memcached spawn-fcgi curl util-linux)
-for_test=(libfcgi-dev wrk strace shellcheck fonts-wqy-microhei) # the font: pictures of the pages
+for_test=(libfcgi-dev wrk strace valgrind libc6-dbg shellcheck
+    fonts-wqy-microhei) # the font: pictures of the pages
 for_clients=(python3 python3-venv) # FastDFS clients of PyPI; those of npm need what the pages do
 policy=/usr/sbin/policy-rc.d
 

@@ -41,6 +41,8 @@ mod verify; // everything that is stored, compared while nobody serves it
 
 mod report; // join, heartbeat, usage
 
+mod members; // the file that tells the nginx module who is in the group
+
 mod program; // puts everything together, from configuration to the last connection
 
 pub use program::run;

@@ -34,7 +34,7 @@ use crate::{
     config::{self, Config},
     disk,
     disk::{Gate, port::Disk, real::RealDisk, write::replace_whole},
-    parameters,
+    members, parameters,
     report::Reporter,
     service, start,
     start::IdentityFile,
@@ -232,6 +232,8 @@ fn background(
         port,
     };
     tasks.spawn(sync::supervise(Arc::new(sharing), stop.clone()));
+    let (settings, kept) = (Arc::clone(&config), Arc::clone(&store));
+    tasks.spawn(members::keep(settings, kept, Arc::clone(&peers), stop.clone()));
     let (shared, kept) = (Arc::clone(&config), Arc::clone(&store));
     let reporter = Reporter::new(world.clone(), shared, kept, identity, peers, port, id);
     let reporter = Arc::new(reporter);

@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # Compares the download module with nginx's own static files: same nginx, same files, in turn.
 #
-#   tests/bench/module.sh [ROUNDS] [SECONDS]      defaults: 5 rounds of 1 second each
+#   tests/bench/module.sh [ROUNDS] [SECONDS]      defaults: 7 rounds of 1 second each
 #
-# Prints for each size the requests per second of both and two ratios, from the best round of
-# each, which other work on the machine has disturbed least: of requests per second, and of
-# nginx's own CPU time per request. 1.00 is as good as static; the goal is 0.97 or more.
-# Needs wrk; builds the module.
+# Prints for each size the requests per second of both (the median round), and two ratios, each
+# the median of those of the rounds: of requests per second, and of nginx's own CPU time per
+# request. A round asks both within a second or two, so that other work on the machine disturbs
+# both alike. For 1 GiB it is bytes per second over one connection. 1.00 is as good as static; the
+# goal is 0.97 or more. Needs wrk and curl; builds the module.
 set -euo pipefail
 
-rounds=${1:-5} seconds=${2:-1}
+rounds=${1:-7} seconds=${2:-1}
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 module=${CARGO_TARGET_DIR:-$root/target}/release/libngx_fastdfs_module.so
 PATH=$PATH:/usr/sbin:/usr/local/sbin
@@ -17,7 +18,7 @@ die() {
     echo "module.sh: $*" >&2
     exit 1
 }
-for program in nginx wrk; do
+for program in nginx wrk curl; do
     command -v "$program" >/dev/null || die "no $program: apt-get install $program"
 done
 "$root/nginx/module/build.sh" release
@@ -79,17 +80,55 @@ measure() {
         END { printf "%.0f %.2f\n", rate, ticks / hz * 1e6 / n }' <<<"$report"
 }
 
+# Prints megabytes per second and microseconds of CPU per megabyte for one large file.
+stream() {
+    local before after taken
+    before=$(cpu_ticks)
+    taken=$(curl --silent --fail --output /dev/null --write-out '%{time_total} %{size_download}' \
+        "http://127.0.0.1:$port$1") || die "$1: curl failed"
+    after=$(cpu_ticks)
+    awk -v ticks=$((after - before)) -v hz="$(getconf CLK_TCK)" \
+        '{ mb = $2 / 1e6; printf "%.0f %.2f\n", mb / $1, ticks / hz * 1e6 / mb }' <<<"$taken"
+}
+
+# Lines of "module cpu static cpu" in; medians of the rates and of the ratios of each line out.
+summary() {
+    awk '
+        function median(list, n,    i, j, t) {
+            for (i = 2; i <= n; i++)
+                for (j = i; j > 1 && list[j] < list[j - 1]; j--) {
+                    t = list[j]; list[j] = list[j - 1]; list[j - 1] = t
+                }
+            return n % 2 ? list[(n + 1) / 2] : (list[n / 2] + list[n / 2 + 1]) / 2
+        }
+        { ours[NR] = $1; other[NR] = $3; rate[NR] = $1 / $3; cpu[NR] = $2 ? $4 / $2 : 1 }
+        END { printf "%11.0f %11.0f %11.3f %13.3f\n",
+                  median(ours, NR), median(other, NR), median(rate, NR), median(cpu, NR) }' "$1"
+}
+
+row() {
+    printf '%9s ' "$1"
+    summary "$2"
+}
+
 echo "     size    module/s    static/s    requests   cpu/request"
 for size in 4096 65536 1048576; do
     file=$(name "$size")
     head -c "$size" /dev/urandom >"$files/$file"
-    results=$dir/results.$size
     for _ in $(seq "$rounds"); do
         echo "$(measure "/group1/M00/00/00/$file") $(measure "/static1/M00/00/00/$file")"
-    done >"$results"
-    awk -v size="$size" '
-        rate < $1 { rate = $1 } other < $3 { other = $3 }
-        NR == 1 || $2 < cpu { cpu = $2 } NR == 1 || $4 < other_cpu { other_cpu = $4 }
-        END { printf "%9d %11.0f %11.0f %11.3f %13.3f\n",
-                  size, rate, other, rate / other, other_cpu / cpu }' "$results"
+    done >"$dir/results.$size"
+    row "$size" "$dir/results.$size"
 done
+
+size=$((1 << 30))
+file=$(name "$size")
+truncate -s "$size" "$files/$file" # sparse: the disk is not what is measured
+for path in group1 static1; do
+    curl --silent --output /dev/null "http://127.0.0.1:$port/$path/M00/00/00/$file"
+done
+for _ in $(seq "$rounds"); do
+    echo "$(stream "/group1/M00/00/00/$file") $(stream "/static1/M00/00/00/$file")"
+done >"$dir/results.$size"
+echo "     size module MB/s static MB/s       bytes      cpu/byte"
+row "1 GiB" "$dir/results.$size"

@@ -12,7 +12,11 @@ mod store;
 
 mod configuration; // what is refused, what is inherited
 mod conformance; // the list of http.md 17, line by line, with an old configuration
+mod history; // members die and come back while readers read
+mod hostile; // damaged addresses, headers and tokens, many of them
 mod links; // tokens, strong links, and what they make of the answer
+mod media; // films, slices, caches, HTTP/2
+mod memory; // reloads, dead workers, leaks
 mod replicas; // files that are not here
 mod requests; // addresses, headers, ranges, conditions
 mod sending; // sendfile, directio, threads, subrequests, reloads

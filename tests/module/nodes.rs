@@ -25,10 +25,22 @@ impl Net {
             let last = u8::try_from(1 + next() % 250).expect("it is small");
             Ipv4Addr::new(127, 128 | high, low, last)
         };
-        let ips: Vec<Ipv4Addr> = (0..count).map(ip).collect();
-        let probe = TcpListener::bind((ips[0], 0)).expect("there are free ports");
-        let port = probe.local_addr().expect("it is bound").port();
-        Self { port, ips }
+        Self::at((0..count).map(ip).collect())
+    }
+
+    /// These addresses, and a port that is free at all of them.
+    pub(crate) fn at(ips: Vec<Ipv4Addr>) -> Self {
+        // Held until all are bound, so that no two tries meet.
+        let mut taken = Vec::new();
+        loop {
+            let probe = TcpListener::bind((ips[0], 0)).expect("there are free ports");
+            let port = probe.local_addr().expect("it is bound").port();
+            taken.push(probe);
+            let others: Vec<_> = ips[1..].iter().map(|ip| TcpListener::bind((*ip, port))).collect();
+            if others.iter().all(Result::is_ok) {
+                return Self { port, ips };
+            }
+        }
     }
 
     /// The text of a `members` file for the storage number `own`.
@@ -51,7 +63,12 @@ impl Net {
 
     /// The server of the machine number `own` with this in it, asked at its own address.
     pub(crate) fn start(&self, dir: Scratch, own: usize, more: &str) -> Server {
-        let mut server = Server::start(dir, &self.http(own, more));
+        self.start_with(dir, own, more, "")
+    }
+
+    /// The same, with this before the server.
+    pub(crate) fn start_with(&self, dir: Scratch, own: usize, more: &str, http: &str) -> Server {
+        let mut server = Server::start(dir, &format!("{http}\n{}", self.http(own, more)));
         server.at = Some((self.ips[own], self.port).into());
         server
     }

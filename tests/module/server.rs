@@ -4,7 +4,7 @@
 //! Used by the tests beside it. Never skips: without nginx or the module it says what to run.
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -113,6 +113,11 @@ impl Server {
         Self { dir, at: None }
     }
 
+    /// One that somebody else has started in the directory.
+    pub(crate) fn running(dir: Scratch) -> Self {
+        Self { dir, at: None }
+    }
+
     /// Has nginx read another configuration; requests go on meanwhile.
     pub(crate) fn reload(&self, http: &str) {
         self.dir.write("nginx.conf", configuration(&self.dir, http).as_bytes());
@@ -203,9 +208,8 @@ impl Server {
         };
         eventually("nginx is gone", || pids.iter().all(gone));
         std::fs::remove_file(self.dir.path("pid")).expect("a killed nginx leaves its file");
-        for socket in ["socket"] {
-            let _ = std::fs::remove_file(self.dir.path(socket)); // so that it can be bound again
-        }
+        // So that it can be bound again; one with TCP alone has none.
+        let _ = std::fs::remove_file(self.dir.path("socket"));
     }
 
     /// Starts nginx again after [`Server::kill`].
@@ -246,6 +250,22 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// One request on a connection of its own; none if it ends before a whole answer.
+    pub(crate) fn ask(at: SocketAddr, target: &str) -> Option<Self> {
+        let mut socket = TcpStream::connect(at).ok()?;
+        socket.set_read_timeout(Some(WAIT_MAX)).ok()?;
+        let head = format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        socket.write_all(head.as_bytes()).ok()?;
+        let mut bytes = Vec::new();
+        socket.read_to_end(&mut bytes).ok()?;
+        if !bytes.windows(4).any(|part| part == b"\r\n\r\n") {
+            return None;
+        }
+        let answer = Self::parse(&bytes);
+        let len: usize = answer.header("Content-Length")?.parse().ok()?;
+        (len == answer.body.len()).then_some(answer)
+    }
+
     pub(crate) fn parse(bytes: &[u8]) -> Self {
         let shown = String::from_utf8_lossy(bytes);
         let end = bytes.windows(4).position(|part| part == b"\r\n\r\n");

@@ -167,20 +167,21 @@ impl Cluster {
     pub(crate) fn start_with(name: &str, storages: u8, tracker_lines: &str) -> Self {
         let dir = std::env::temp_dir().join(format!("fastdisk-{name}-{}", std::process::id()));
         fs::create_dir_all(&dir).expect("the temporary directory can be written");
-        let (lease, ports) = lease(1 + usize::from(storages));
-        let (first, others) = ports.split_first().expect("there are some");
+        // The storages of a group listen on one port, each at its own address.
+        let (lease, ports) = lease(2);
+        let [first, shared] = ports.as_slice() else { panic!("two were asked for") };
         let at: SocketAddr = ([127, 0, 0, 1], *first).into();
         let config =
             format!("check_active_interval = 3\nreserved_storage_space = 0\n{tracker_lines}");
         let tracker = Daemon::new(&dir.join("tracker"), "fdfs_trackerd", at, &config);
-        let storages = others.iter().zip(1..).map(|(port, index)| {
+        let storages = (1..=storages).map(|index| {
             let dir = dir.join(format!("storage{index}"));
             let config = format!(
                 "group_name = group1\ntracker_server = {at}\nstore_path0 = {}\n\
                  subdir_count_per_path = 4\nheart_beat_interval = 1\nstat_report_interval = 1\n",
                 dir.join("store0").display()
             );
-            Daemon::new(&dir, "fdfs_storaged", ([127, 0, 0, index], *port).into(), &config)
+            Daemon::new(&dir, "fdfs_storaged", ([127, 0, 0, index], *shared).into(), &config)
         });
         let cluster = Self { tracker, storages: storages.collect(), lease, dir };
         cluster.tracker.start();
