@@ -55,7 +55,9 @@ set_keys() {
     for pair in "$@"; do
         sed -i -E "/^[# ]*${pair%%=*} *=/d" "$run/etc/tmp.keys"
     done
-    printf '%s\n' "$@" >>"$run/etc/tmp.keys"
+    # In front: behind the last line they would belong to its section.
+    printf '%s\n' "$@" | cat - "$run/etc/tmp.keys" >"$run/etc/tmp.keys.new"
+    mv "$run/etc/tmp.keys.new" "$run/etc/tmp.keys"
     put "$run/etc/tmp.keys" "$target"
     rm -f "$run/etc/tmp.keys"
 }
