@@ -9,6 +9,8 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use crate::faults::{Effect, effect, piece};
+
 /// A step that went wrong, and on which file.
 #[derive(Debug, thiserror::Error)]
 #[error("{step} {}", path.display())]
@@ -37,13 +39,13 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<(), DurableError> {
     let temporary = PathBuf::from(temporary);
     // What a crash left behind is of no use to anybody.
     remove_if_present(&temporary)?;
-    let mut file =
-        File::options().write(true).create_new(true).open(&temporary).at("create", &temporary)?;
-    let written = file.write_all(content).at("write", &temporary);
+    let create = || File::options().write(true).create_new(true).open(&temporary);
+    let mut file = effect(Effect::Create, &temporary, create).at("create", &temporary)?;
+    let written = write_all(&mut file, &temporary, content).at("write", &temporary);
     let done = written.and_then(|()| publish(&file, &temporary, path));
     if done.is_err() {
         // The first error is the one that matters; a leftover is removed next time.
-        let _ = fs::remove_file(&temporary);
+        let _ = effect(Effect::Remove, &temporary, || fs::remove_file(&temporary));
     }
     done
 }
@@ -51,8 +53,8 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<(), DurableError> {
 /// The last steps of every durable file: sync `file`, rename it from `temporary` to `path`,
 /// sync the directory. When this returns, the file outlives a loss of power.
 pub fn publish(file: &File, temporary: &Path, path: &Path) -> Result<(), DurableError> {
-    file.sync_all().at("sync", temporary)?;
-    fs::rename(temporary, path).at("rename", path)?;
+    sync(file, temporary).at("sync", temporary)?;
+    effect(Effect::Rename, path, || fs::rename(temporary, path)).at("rename", path)?;
     sync_dir_of(path)
 }
 
@@ -62,14 +64,39 @@ pub fn sync_dir_of(path: &Path) -> Result<(), DurableError> {
         Some(dir) if dir != Path::new("") => dir,
         _ => Path::new("."),
     };
-    File::open(dir).and_then(|dir| dir.sync_all()).at("sync directory", dir)
+    let sync = || File::open(dir).and_then(|dir| dir.sync_all());
+    effect(Effect::SyncDir, dir, sync).at("sync directory", dir)
+}
+
+/// Writes all of `content` where `file`, which is `path`, stands.
+pub fn write_all(file: &mut File, path: &Path, content: &[u8]) -> io::Result<()> {
+    effect(Effect::Write, path, || {
+        let mut rest = content;
+        while !rest.is_empty() {
+            let part = rest.get(..piece(rest.len())?).unwrap_or(rest);
+            match file.write(part) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => rest = rest.get(count..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Makes the content of `file`, which is `path`, survive power loss. Never to be called again
+/// after an error.
+pub fn sync(file: &File, path: &Path) -> io::Result<()> {
+    effect(Effect::SyncData, path, || file.sync_all())
 }
 
 /// Opens `path` for appending, creating it durably if it is not there: what is appended and
 /// synced later cannot be lost together with its name.
 pub fn open_append(path: &Path) -> Result<File, DurableError> {
     let existed = path.try_exists().at("look for", path)?;
-    let file = File::options().append(true).create(true).open(path).at("open", path)?;
+    let open = || File::options().append(true).create(true).open(path);
+    let file = effect(Effect::Open, path, open).at("open", path)?;
     if !existed {
         sync_dir_of(path)?;
     }
@@ -78,7 +105,7 @@ pub fn open_append(path: &Path) -> Result<File, DurableError> {
 
 /// Removes a file; one that is not there is as good as removed.
 pub fn remove_if_present(path: &Path) -> Result<(), DurableError> {
-    match fs::remove_file(path) {
+    match effect(Effect::Remove, path, || fs::remove_file(path)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).at("remove", path),
         _ => Ok(()),
     }

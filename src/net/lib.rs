@@ -26,4 +26,6 @@ pub mod program; // what every main does
 
 pub mod durable; // the only recipe for files that must last
 
+pub mod faults; // effects on the disk, for tests that let them fail
+
 pub mod client; // ask trackers, store and fetch files

@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     async fn ask(request: &str) -> String {
-        let (mut near, far) = tokio::io::duplex(4096);
+        let (mut near, far) = tokio::io::duplex(16 * 1024);
         let gather: Gather = Arc::new(|page| {
             page.counter("a_total", "What it counts.");
             page.value("a_total", &[("op", "upload"), ("ok", "yes")], 3);

@@ -178,6 +178,10 @@ impl FileName {
             [b'M', ..] => return Err(BadName::BadStorePath),
             _ => (*b"00", name),
         };
+        // The name as it is kept, with its store path, has to fit as well.
+        if NAME_LEN_MAX < true_name.len().saturating_add(TRUE_AT) {
+            return Err(BadName::TooLong);
+        }
         let store_path = store_path(digits)?;
         if u16::from(store_path.0) >= store_paths {
             return Err(BadName::BadStorePath);

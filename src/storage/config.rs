@@ -104,6 +104,12 @@ pub(crate) fn load(path: &Path) -> anyhow::Result<Config> {
     Ok(config)
 }
 
+/// Makes a configuration of a text, for fuzzing.
+#[cfg(feature = "faults")]
+pub(crate) fn of_text(text: &str) -> anyhow::Result<Config> {
+    check(&Ini::parse(text)?)
+}
+
 fn read(path: &Path, depth: usize) -> anyhow::Result<Ini> {
     ensure!(depth <= INCLUDE_DEPTH_MAX, "files include each other more than {depth} deep");
     let size = std::fs::metadata(path).context("open")?.len();

@@ -9,6 +9,8 @@ pub mod commit; // start here: one operation from first byte to answer
 
 pub mod health; // pure: what may be written to
 
+pub mod tomb; // pure: what was deleted stays deleted
+
 pub mod disk; // the only code that touches stored files
 
 pub mod sums; // what proves that bytes are those that were stored
@@ -22,6 +24,8 @@ mod config; // storage.conf
 mod parameters; // what the trackers prescribe
 
 mod ask; // what the trackers tell at start-up
+
+mod owed; // records that a crash must not lose
 
 mod start; // what lies on the disks at start-up
 
@@ -44,5 +48,8 @@ mod report; // join, heartbeat, usage
 mod members; // the file that tells the nginx module who is in the group
 
 mod program; // puts everything together, from configuration to the last connection
+
+#[cfg(feature = "faults")]
+pub mod fuzzing; // entrances for fuzzing
 
 pub use program::run;

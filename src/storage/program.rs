@@ -17,6 +17,7 @@ use std::{
 
 use anyhow::Context as _;
 use net::{
+    client::pool::{Pool, PoolSettings},
     conn::Limits,
     metrics::Page,
     ports::{Listener, World},
@@ -30,7 +31,7 @@ use tokio::task::JoinSet;
 use crate::{
     access_log::AccessLog,
     ask, binlog,
-    binlog::writer::Writer,
+    binlog::{Position, writer::Writer},
     config::{self, Config},
     disk,
     disk::{Gate, port::Disk, real::RealDisk, write::replace_whole},
@@ -42,6 +43,7 @@ use crate::{
     store::{Parts, Store},
     sums::Sums,
     sync::{self, peers::Peers},
+    tomb::Tombs,
     verify,
 };
 
@@ -49,6 +51,8 @@ use crate::{
 const GRACE: Duration = Duration::from_secs(10);
 /// How old the figures may be by which uploads are refused for want of room.
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
+/// How long a member may take to accept a connection that a client waits for.
+const MEMBER_CONNECT_MAX: Duration = Duration::from_secs(2);
 
 /// Runs `fdfs_storaged`.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -92,15 +96,7 @@ async fn storage(config: Config, world: World, stop: Stop, ready: Ready) -> anyh
     let opened = gate.run(opening).await?;
     let (log, log_thread) =
         Writer::start(opened.log, config.durability).context("start the log")?;
-    let access_log = match config.access_log {
-        Some(settings) => {
-            let path = config.base_path.join("logs/storage_access.log");
-            let (clock, hang_ups) = (Arc::clone(&world.clock), ready.hang_ups());
-            let log = AccessLog::open(path.clone(), settings, clock, hang_ups);
-            Some(Arc::new(log.with_context(|| format!("open {}", path.display()))?))
-        }
-        None => None,
-    };
+    let access_log = access_log(&config, &world, &ready)?;
     let store = Arc::new(Store::new(Parts {
         clock: Arc::clone(&world.clock),
         random: Arc::clone(&world.random),
@@ -116,11 +112,14 @@ async fn storage(config: Config, world: World, stop: Stop, ready: Ready) -> anyh
         distribution: config.distribution,
         network_timeout: config.network_timeout,
         access_log: access_log.clone(),
+        pool: member_pool(&config, &world),
+        tombs: opened.tombs,
         read_only: config.store_paths.iter().map(|path| path.read_only).collect(),
     }));
     store.space_was_measured();
 
-    let mut tasks = background(&config, &world, &store, opened.identity, at.port(), id, &stop);
+    let from = (opened.identity, opened.buried);
+    let mut tasks = background(&config, &world, &store, from, at.port(), id, &stop);
     fill(&store, &opened.fresh, &mut tasks, &stop);
     measure(&store, MEASURE_EVERY.min(config.stat_report_interval), &mut tasks, &stop);
     metrics(&config, &world, &store, &mut tasks, &stop)?;
@@ -141,6 +140,19 @@ async fn storage(config: Config, world: World, stop: Stop, ready: Ready) -> anyh
     ended.map_err(|_| anyhow::anyhow!("the thread that writes the binlog panicked"))
 }
 
+/// Opens the access log, if there is to be one.
+fn access_log(
+    config: &Config,
+    world: &World,
+    ready: &Ready,
+) -> anyhow::Result<Option<Arc<AccessLog>>> {
+    let Some(settings) = config.access_log else { return Ok(None) };
+    let path = config.base_path.join("logs/storage_access.log");
+    let (clock, hang_ups) = (Arc::clone(&world.clock), ready.hang_ups());
+    let log = AccessLog::open(path.clone(), settings, clock, hang_ups);
+    Ok(Some(Arc::new(log.with_context(|| format!("open {}", path.display()))?)))
+}
+
 /// What was found on the disks.
 struct Opened {
     identity: Arc<IdentityFile>,
@@ -149,6 +161,9 @@ struct Opened {
     fresh: Vec<bool>,
     numbers: Numbers,
     log: binlog::log::Log,
+    tombs: Tombs,
+    /// The place in the binlog up to which their own log goes.
+    buried: Position,
 }
 
 /// Opens everything that lies on the disks. Blocks.
@@ -173,7 +188,22 @@ fn open(
     let mut log = start::log(disk, base)?;
     let sums = Sums::new(Arc::clone(disk), &places, config.verify_reads);
     start::finish_edits(&**disk, &places, &sums, &mut log)?;
-    Ok(Opened { identity: Arc::new(identity), places, sums, fresh, numbers, log })
+    let tombs = sync::load_tombs(disk, &base.join("data/sync"), log.position());
+    let (tombs, buried) = tombs.context("read which files were deleted")?;
+    let identity = Arc::new(identity);
+    Ok(Opened { identity, places, sums, fresh, numbers, log, tombs, buried })
+}
+
+/// Connections to other members, for what is not here: those who wait for it must not wait long
+/// for a member that is away.
+fn member_pool(config: &Config, world: &World) -> Pool {
+    let settings = PoolSettings {
+        connect_timeout: config.connect_timeout.min(MEMBER_CONNECT_MAX),
+        network_timeout: config.network_timeout,
+        from: config.client_bind,
+        ..PoolSettings::default()
+    };
+    Pool::new(world.clone(), settings)
 }
 
 /// Refuses what would be stored in another form than the trackers ask for.
@@ -212,7 +242,7 @@ fn background(
     config: &Arc<Config>,
     world: &World,
     store: &Arc<Store>,
-    identity: Arc<IdentityFile>,
+    (identity, buried): (Arc<IdentityFile>, Position),
     port: u16,
     id: Option<StorageId>,
     stop: &Stop,
@@ -231,7 +261,9 @@ fn background(
         peers: Arc::clone(&peers),
         port,
     };
-    tasks.spawn(sync::supervise(Arc::new(sharing), stop.clone()));
+    let sharing = Arc::new(sharing);
+    tasks.spawn(sync::keep_tombs(Arc::clone(&sharing), buried, stop.clone()));
+    tasks.spawn(sync::supervise(sharing, stop.clone()));
     let (settings, kept) = (Arc::clone(&config), Arc::clone(&store));
     tasks.spawn(members::keep(settings, kept, Arc::clone(&peers), stop.clone()));
     let (shared, kept) = (Arc::clone(&config), Arc::clone(&store));

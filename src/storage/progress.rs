@@ -6,6 +6,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     sync::{Mutex, MutexGuard},
 };
 
@@ -38,6 +39,8 @@ pub(crate) struct PeerProgress {
 pub(crate) struct Progress {
     peers: watch::Sender<BTreeMap<StorageId, PeerProgress>>,
     synced: Mutex<Synced>,
+    /// Members other than us, those in service first.
+    members: Mutex<Vec<SocketAddr>>,
 }
 
 /// Up to which time of each source's clock we have everything from it.
@@ -50,7 +53,11 @@ struct Synced {
 
 impl Default for Progress {
     fn default() -> Self {
-        Self { peers: watch::Sender::new(BTreeMap::new()), synced: Mutex::default() }
+        Self {
+            peers: watch::Sender::new(BTreeMap::new()),
+            synced: Mutex::default(),
+            members: Mutex::default(),
+        }
     }
 }
 
@@ -73,6 +80,15 @@ impl Progress {
     /// All peers as they stand.
     pub(crate) fn peers(&self) -> BTreeMap<StorageId, PeerProgress> {
         self.peers.borrow().clone()
+    }
+
+    /// Members other than us, those in service first: who may have what is not here.
+    pub(crate) fn members(&self) -> Vec<SocketAddr> {
+        self.members.lock().expect("no code panics while holding this lock").clone()
+    }
+
+    pub(crate) fn set_members(&self, members: Vec<SocketAddr>) {
+        *self.members.lock().expect("no code panics while holding this lock") = members;
     }
 
     /// Everything of `source` up to `until` has been received.

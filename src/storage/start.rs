@@ -22,6 +22,7 @@ use crate::{
         port::{Disk, DiskFile, Open},
         write::{read_whole, replace_whole},
     },
+    owed,
     state::{
         counters::Numbers,
         identity::Identity,
@@ -121,6 +122,7 @@ fn check_mark(
     let on_disk = on_disk.as_deref().and_then(path_mark::read);
     let number = u16::from(index.0);
     let remembered = identity.get().marks.get(&number).cloned();
+    let mut emptied = false;
     match path_mark::judge(remembered.as_deref(), on_disk) {
         Verdict::Ours => return Ok(()),
         Verdict::Foreign => bail!(
@@ -129,14 +131,27 @@ fn check_mark(
             path.display()
         ),
         Verdict::MarkAgain if !fresh => log::warn!("{} was missing", path.display()),
-        Verdict::Mark | Verdict::MarkAgain => {}
+        Verdict::MarkAgain => emptied = identity.get().sync_old_done,
+        Verdict::Mark => {}
     }
     // Remembered first: after a crash between the two the mark is missing and made again, while
     // a mark that nobody remembers would look like another storage's.
     let text = path_mark::file_text(&new_mark);
     identity.update(|identity| {
         identity.marks.insert(number, new_mark);
+        if emptied {
+            // As a new member: another one fills it, and it is in service when it has all.
+            identity.sync_old_done = false;
+            identity.sync_source = None;
+            identity.sync_until = 0;
+        }
     })?;
+    if emptied {
+        log::warn!(
+            "{} is empty although it was in use: its files are fetched from another member",
+            place.data().display()
+        );
+    }
     Ok(replace_whole(disk, &path, text.as_bytes())?)
 }
 
@@ -167,7 +182,7 @@ pub(crate) fn log(disk: &Arc<dyn Disk>, base: &Path) -> anyhow::Result<Log> {
 }
 
 /// Completes the edits that an earlier process had begun: what was noted is applied, recorded
-/// and forgotten. To be called before the port is open.
+/// and forgotten; then records what else it had done. To be called before the port is open.
 pub(crate) fn finish_edits(
     disk: &dyn Disk,
     places: &Places,
@@ -180,7 +195,7 @@ pub(crate) fn finish_edits(
                 .with_context(|| format!("complete the edit {}", path.display()))?;
         }
     }
-    Ok(())
+    owed::settle(disk, places, sums, log)
 }
 
 fn finish_edit(

@@ -5,7 +5,9 @@
 //! which put changes of one file in order. Knows nothing of connections.
 
 use std::{
+    collections::VecDeque,
     hash::{DefaultHasher, Hash as _, Hasher as _},
+    net::IpAddr,
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard,
@@ -14,7 +16,10 @@ use std::{
     time::Duration,
 };
 
-use net::ports::{Clock, Random};
+use net::{
+    client::pool::Pool,
+    ports::{Clock, Random},
+};
 use proto::{
     address::Addresses,
     binlog::{Act, Op, Record},
@@ -36,6 +41,7 @@ use crate::{
     progress::Progress,
     state::{counters::Counters, names::RecentNames},
     sums::Sums,
+    tomb::Tombs,
 };
 
 /// Locks for changes of one file; names of one store path share them by hash.
@@ -45,6 +51,8 @@ const NAME_LOCKS: usize = 64;
 const PIECES_MAX: usize = 128;
 /// How often a name is drawn anew when it collides (storage.md 2.7).
 const NAME_ATTEMPTS: usize = 10;
+/// Metadata whose sender is remembered: those of a few seconds.
+const LAST_FROM_MAX: usize = 256;
 
 /// Which directory a new file goes to (storage.md 2.8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +94,11 @@ pub(crate) struct Store {
     pub(crate) pieces: tokio::sync::Semaphore,
     /// One for each store path, so that a slow disk keeps nobody waiting for another one.
     gates: Vec<Gate>,
+    /// Connections to other members, for what is not here.
+    pub(crate) pool: Pool,
+    tombs: Mutex<Tombs>,
+    /// Metadata that were received last, and from whom.
+    last_from: Mutex<VecDeque<(FileName, IpAddr)>>,
     health: Mutex<Health>,
     names: Mutex<RecentNames>,
     // Held while a file changes, which takes disk time: the one lock that may see a wait.
@@ -113,6 +126,8 @@ pub(crate) struct Parts {
     pub(crate) network_timeout: Duration,
     pub(crate) access_log: Option<Arc<AccessLog>>,
     pub(crate) read_only: Vec<bool>,
+    pub(crate) pool: Pool,
+    pub(crate) tombs: Tombs,
 }
 
 /// What a new name is made of besides chance.
@@ -150,6 +165,9 @@ impl Store {
             access_log: parts.access_log,
             pieces: tokio::sync::Semaphore::new(PIECES_MAX),
             gates,
+            pool: parts.pool,
+            tombs: Mutex::new(parts.tombs),
+            last_from: Mutex::default(),
             health: Mutex::new(Health::new(&parts.read_only)),
             names: Mutex::new(RecentNames::default()),
             changing,
@@ -274,6 +292,39 @@ impl Store {
     pub(crate) fn takes(&self, path: StorePath) -> (bool, bool) {
         let health = self.health();
         (health.takes_uploads(path), health.takes_changes(path))
+    }
+
+    /// What was recorded changes what is known to be deleted.
+    pub(crate) fn bury(&self, records: &[Record]) {
+        self.with_tombs(|tombs| records.iter().for_each(|record| tombs.follow(record)));
+    }
+
+    /// Whether a file of this name, created at `at`, was deleted here.
+    pub(crate) fn is_buried(&self, name: &FileName, at: u32) -> bool {
+        let of = name.as_str().strip_suffix("-m");
+        self.with_tombs(|tombs| {
+            // Metadata of a file that is gone are gone with it.
+            tombs.holds(name.as_str(), at) || of.is_some_and(|file| tombs.holds(file, at))
+        })
+    }
+
+    /// Takes note that metadata come from `peer`; whether those before came from there, too.
+    pub(crate) fn last_from(&self, name: &FileName, peer: IpAddr) -> bool {
+        if !name.as_str().ends_with("-m") {
+            return false;
+        }
+        let mut last = self.last_from.lock().expect("no code panics while holding this lock");
+        let known = last.iter().position(|(other, _)| other == name);
+        let before = known.and_then(|at| last.remove(at));
+        if LAST_FROM_MAX <= last.len() {
+            last.pop_front();
+        }
+        last.push_back((name.clone(), peer));
+        before.is_some_and(|(_, from)| from == peer)
+    }
+
+    pub(crate) fn with_tombs<T>(&self, job: impl FnOnce(&mut Tombs) -> T) -> T {
+        job(&mut self.tombs.lock().expect("no code panics while holding this lock"))
     }
 
     /// Whether existing files of this path may be changed, and slaves added.

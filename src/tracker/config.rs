@@ -67,6 +67,15 @@ impl Settings {
         Self::check(&ini, &read_ids)
     }
 
+    /// Makes settings of a text, for fuzzing.
+    #[cfg(feature = "faults")]
+    pub(crate) fn of_text(
+        text: &str,
+        read_ids: &dyn Fn(&str) -> anyhow::Result<String>,
+    ) -> anyhow::Result<Self> {
+        Self::check(&Ini::parse(text)?, read_ids)
+    }
+
     /// Makes settings of what is written; `read_ids` gets the text of storage_ids.conf.
     fn check(ini: &Ini, read_ids: &dyn Fn(&str) -> anyhow::Result<String>) -> anyhow::Result<Self> {
         refuse_unusable(ini)?;
@@ -96,6 +105,12 @@ impl Settings {
             remarks,
         })
     }
+}
+
+/// Whether a text is a good `storage_ids.conf`, for fuzzing.
+#[cfg(feature = "faults")]
+pub(crate) fn ids_are_good(text: &str) -> bool {
+    storage_ids::parse(text).is_ok()
 }
 
 /// Reads a file and what it includes. Relative names are relative to the main file.

@@ -14,6 +14,9 @@ mod peers; // the other trackers
 mod saved; // the state files
 mod service; // connections, requests, answers
 
+#[cfg(feature = "faults")]
+pub mod fuzzing; // entrances for fuzzing
+
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::process::ExitCode;

@@ -4,7 +4,7 @@
 //! block, so `effects` runs them aside.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -43,6 +43,12 @@ impl StateDir {
         let path = base_path.join("data");
         fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
         Ok(Self { path })
+    }
+
+    /// A directory that nothing is read from or written to, for fuzzing.
+    #[cfg(feature = "faults")]
+    pub(crate) fn nowhere() -> Self {
+        Self { path: PathBuf::new() }
     }
 
     /// What was saved. Files that are not there are `None`; any other trouble ends the start.
@@ -122,7 +128,8 @@ impl StateDir {
         let path = self.path.join(CHANGELOG);
         let mut file = durable::open_append(&path)?;
         let len = file.metadata().with_context(|| format!("look at {}", path.display()))?.len();
-        let written = file.write_all(lines.as_bytes()).and_then(|()| file.sync_all());
+        let written = durable::write_all(&mut file, &path, lines.as_bytes())
+            .and_then(|()| durable::sync(&file, &path));
         if written.is_err() {
             // The lines will be appended again, so no part of them may stay.
             file.set_len(len).with_context(|| format!("cut {} back", path.display()))?;

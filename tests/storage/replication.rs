@@ -65,7 +65,11 @@ fn prepare(base: &Path, exchange: &Exchange) {
     };
     let path = on_disk(base, &name_at(&exchange.request));
     if !path.exists() || (command != 17 && fs::metadata(&path).unwrap().len() != len) {
-        fs::write(path, vec![b'y'; usize::try_from(len).unwrap()]).unwrap();
+        fs::write(&path, vec![b'y'; usize::try_from(len).unwrap()]).unwrap();
+        // As old as the recording: of metadata, members keep the later.
+        let old = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(old).unwrap();
     }
 }
 
@@ -221,4 +225,51 @@ fn what_does_not_fit_is_answered_so_that_the_sender_knows_what_to_do() {
     ] {
         assert_eq!(storage.connect().ask(command, &body), (22, vec![]), "{command}");
     }
+}
+
+/// A deletion by one member arrives before the creation by another: in whatever order the
+/// reference's third member hears of them, it keeps the file for ever.
+#[test]
+fn delete_overtakes_create() {
+    let (dir, tracker) = (Dir::new(), Tracker::start("10.77.0.11"));
+    let mut storage = Storage::start(&dir.0, &tracker, "");
+    let deletion =
+        |name: &str| [&AT.to_be_bytes()[..], &padded("group1", 16), name.as_bytes()].concat();
+    let metadata = format!("{LINK}-m");
+    for name in [NORMAL, APPENDER, &metadata] {
+        assert_eq!(storage.connect().ask(17, &deletion(name)).0, 2, "{name} never was here");
+        for round in 0..3 {
+            for command in [16, 18] {
+                let late = request(&[len(name), 4], &[name], b"late");
+                assert_eq!(storage.connect().ask(command, &late).0, 0, "{name}: it need not wait");
+                assert!(!on_disk(&dir.0, name).exists(), "{name} is back, round {round}");
+            }
+            // Neither a death nor a stop forgets.
+            if round == 0 {
+                storage.kill();
+            } else {
+                assert!(storage.stop());
+            }
+            storage = Storage::start(&dir.0, &tracker, "");
+        }
+    }
+    // Metadata that are set again later are new.
+    let mut later = request(&[len(&metadata), 4], &[&metadata], b"more");
+    later[16..20].copy_from_slice(&(AT + 1).to_be_bytes());
+    assert_eq!(storage.connect().ask(16, &later).0, 0);
+    assert_eq!(fs::read(on_disk(&dir.0, &metadata)).unwrap(), b"more");
+}
+
+/// The same with a file that was renamed and then deleted under its new name.
+#[test]
+fn delete_overtakes_rename() {
+    let (dir, tracker) = (Dir::new(), Tracker::start("10.77.0.11"));
+    let storage = Storage::start(&dir.0, &tracker, "");
+    let mut peer = storage.connect();
+    let (old, new) = (APPENDER, NORMAL);
+    assert_eq!(peer.ask(16, &request(&[len(old), 5], &[old], b"01234")).0, 0);
+    let deletion = [&AT.to_be_bytes()[..], &padded("group1", 16), new.as_bytes()].concat();
+    assert_eq!(peer.ask(17, &deletion).0, 2);
+    assert_eq!(peer.ask(40, &request(&[len(new), len(old)], &[new, old], b"")).0, 0);
+    assert_eq!(files(&dir.0), [], "neither name is left");
 }

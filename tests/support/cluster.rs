@@ -109,7 +109,11 @@ impl Daemon {
         for (first, dir) in entries(&data) {
             for (second, dir) in entries(&dir) {
                 for (name, path) in entries(&dir) {
-                    let bytes = fs::read(&path).expect("stored files can be read");
+                    let bytes = match fs::read(&path) {
+                        // Deleted since it was listed: a member that runs may do that.
+                        Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                        other => other.expect("stored files can be read"),
+                    };
                     files.insert(format!("{group}/M00/{first}/{second}/{name}"), bytes);
                 }
             }
@@ -165,12 +169,25 @@ impl Cluster {
 
     /// The same, with more lines in the tracker's configuration.
     pub(crate) fn start_with(name: &str, storages: u8, tracker_lines: &str) -> Self {
+        let cluster = Self::prepare(name, storages, tracker_lines, "");
+        cluster.tracker.start();
+        cluster.storages.iter().for_each(Daemon::start);
+        cluster
+    }
+
+    /// The same with more lines for the storages, which are not started yet, nor is the tracker.
+    /// All storages have one port, as those of a group must, and an address each.
+    pub(crate) fn prepare(
+        name: &str,
+        storages: u8,
+        tracker_lines: &str,
+        storage_lines: &str,
+    ) -> Self {
         let dir = std::env::temp_dir().join(format!("fastdisk-{name}-{}", std::process::id()));
         fs::create_dir_all(&dir).expect("the temporary directory can be written");
-        // The storages of a group listen on one port, each at its own address.
         let (lease, ports) = lease(2);
-        let [first, shared] = ports.as_slice() else { panic!("two were asked for") };
-        let at: SocketAddr = ([127, 0, 0, 1], *first).into();
+        let (first, port) = (ports[0], ports[1]);
+        let at: SocketAddr = ([127, 0, 0, 1], first).into();
         let config =
             format!("check_active_interval = 3\nreserved_storage_space = 0\n{tracker_lines}");
         let tracker = Daemon::new(&dir.join("tracker"), "fdfs_trackerd", at, &config);
@@ -178,15 +195,13 @@ impl Cluster {
             let dir = dir.join(format!("storage{index}"));
             let config = format!(
                 "group_name = group1\ntracker_server = {at}\nstore_path0 = {}\n\
-                 subdir_count_per_path = 4\nheart_beat_interval = 1\nstat_report_interval = 1\n",
+                 subdir_count_per_path = 4\nheart_beat_interval = 1\nstat_report_interval = 1\n\
+                 {storage_lines}",
                 dir.join("store0").display()
             );
-            Daemon::new(&dir, "fdfs_storaged", ([127, 0, 0, index], *shared).into(), &config)
+            Daemon::new(&dir, "fdfs_storaged", ([127, 0, 0, index], port).into(), &config)
         });
-        let cluster = Self { tracker, storages: storages.collect(), lease, dir };
-        cluster.tracker.start();
-        cluster.storages.iter().for_each(Daemon::start);
-        cluster
+        Self { tracker, storages: storages.collect(), lease, dir }
     }
 
     /// Whole files on each member's disk; metadata are left to the protocol.

@@ -197,7 +197,7 @@ impl History {
 
 /// Milliseconds since the first call: the clock of the test's own records.
 #[allow(clippy::disallowed_methods, reason = "the clock of the test, not of the code under test")]
-fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     static START: OnceLock<Instant> = OnceLock::new();
     let elapsed = START.get_or_init(Instant::now).elapsed();
     u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)

@@ -112,6 +112,7 @@ impl Source {
             if is_test_attribute(line) {
                 let next = self.code.get(index + 1).map_or("", |l| l.trim());
                 let name = next.strip_prefix("pub(crate) ").unwrap_or(next);
+                let name = name.strip_prefix("pub ").unwrap_or(name);
                 let name = name.strip_prefix("mod ").and_then(|n| n.strip_suffix(';'));
                 names.extend(name.map(str::to_owned));
             }
@@ -160,7 +161,9 @@ fn is_ident(c: char) -> bool {
 
 fn is_test_attribute(line: &str) -> bool {
     let line = line.trim();
-    line.starts_with("#[cfg(test)]") || line.starts_with("#[cfg(all(test")
+    // The one feature of ours is that of builds for tests.
+    let kinds = ["#[cfg(test)]", "#[cfg(all(test", "#[cfg(any(test", "#[cfg(feature"];
+    kinds.iter().any(|kind| line.starts_with(kind))
 }
 
 /// Marks the lines of items under `#[cfg(test)]`; a file named `tests` is test code as a whole.

@@ -265,9 +265,21 @@ pub async fn download(
     offset: u64,
     bytes: u64,
 ) -> Result<Download, ClientError> {
+    download_flagged(pool, server, file, (offset, bytes), Status::OK).await
+}
+
+/// The same with flags in the status byte, which storages of ours understand among themselves.
+pub async fn download_flagged(
+    pool: &Pool,
+    server: SocketAddr,
+    file: &FileId,
+    (offset, bytes): (u64, u64),
+    flags: Status,
+) -> Result<Download, ClientError> {
     let mut body = Vec::new();
     DownloadBody { offset, bytes, group: file.group, name: file.name.as_str() }.encode(&mut body);
     let request = Header::request(Command::DownloadFile, body.len() as u64);
+    let request = Header { status: flags, ..request };
     let first = begin(pool.take(server).await?, request, &body).await;
     let (taken, header) = match first {
         // An idle connection may have died just now; nothing was received yet.

@@ -245,6 +245,9 @@ fn names_from_the_network_are_checked() {
         ("", Err(BadName::TooShort)),
         (&long, Err(BadName::TooLong)),
         (&long[..127], Ok("M00")),
+        // Without `M00/`, which it gets: it has to fit with it (found by fuzzing).
+        (&long[4..128], Err(BadName::TooLong)),
+        (&long[4..127], Ok("M00")),
     ] {
         let path = FileName::parse(text, 2).map(|n| n.store_path().to_string());
         assert_eq!(path.as_deref().map_err(|e| *e), want, "{text}");

@@ -108,6 +108,12 @@ impl Log {
         self.file.sync_data()
     }
 
+    /// The last lines of the file that is being written; the first may be a part of one.
+    pub fn tail(&self) -> io::Result<String> {
+        let bytes = read_tail(&*self.file, self.len)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
     /// Where the next record will stand.
     pub fn position(&self) -> Position {
         Position { file: self.index, offset: self.len }
@@ -169,14 +175,7 @@ fn read_index(disk: &dyn Disk, dir: &Path) -> io::Result<(u32, u32, bool)> {
 /// Where the last good record of a log of `len` bytes ends, and how many bad lines precede it.
 fn examine(file: &dyn DiskFile, len: u64) -> io::Result<(u64, usize)> {
     let start = len.saturating_sub(TAIL_BYTES);
-    let mut tail = vec![0; usize::try_from(len.saturating_sub(start)).unwrap_or(0)];
-    let mut filled = 0;
-    while let Some(rest) = tail.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(start.saturating_add(filled as u64), rest)? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            count => filled = filled.saturating_add(count),
-        }
-    }
+    let tail = read_tail(file, len)?;
     let (mut good_end, mut at, mut bad, mut damaged) = (0, 0, 0, 0);
     for (number, line) in tail.split_inclusive(|byte| *byte == b'\n').enumerate() {
         at += line.len();
@@ -194,6 +193,20 @@ fn examine(file: &dyn DiskFile, len: u64) -> io::Result<(u64, usize)> {
         return Ok((len, bad));
     }
     Ok((start.saturating_add(good_end as u64), damaged))
+}
+
+/// The last [`TAIL_BYTES`] of a file of `len` bytes.
+fn read_tail(file: &dyn DiskFile, len: u64) -> io::Result<Vec<u8>> {
+    let start = len.saturating_sub(TAIL_BYTES);
+    let mut tail = vec![0; usize::try_from(len.saturating_sub(start)).unwrap_or(0)];
+    let mut filled = 0;
+    while let Some(rest) = tail.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(start.saturating_add(filled as u64), rest)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            count => filled = filled.saturating_add(count),
+        }
+    }
+    Ok(tail)
 }
 
 /// Ends damage that was kept with a line end, so that the next record is a line of its own.

@@ -131,6 +131,7 @@ impl Owner {
                     }
                 },
                 Effect::CutBack => Some(self.or_broken(Log::cut_back, Input::CutBack)),
+                Effect::Sync if net::plant!("answer before log sync") => Some(Input::Synced),
                 Effect::Sync => Some(self.or_broken(Log::sync, Input::Synced)),
                 Effect::Release(tickets) => {
                     let end = self.log.position();

@@ -30,6 +30,8 @@ use super::port::{Disk, Kind, Space};
 const TEMPORARY_DIR: &str = ".tmp";
 /// What the names of notes of edits begin with, in the same directory.
 const NOTE: &str = "edit-";
+/// What the names of notes of records begin with, in the same directory.
+const OWED: &str = "log ";
 /// Directories on each level at most.
 const LEVEL: usize = 256;
 
@@ -69,8 +71,9 @@ impl Place {
         disk.sync_dir(&data)?;
         let mut swept = 0;
         for name in disk.list(&temporary)? {
-            // Notes of edits are not left-overs: they are completed before we serve.
-            if !name.as_encoded_bytes().starts_with(NOTE.as_bytes()) {
+            // Notes are not left-overs: what they say is completed before we serve.
+            let bytes = name.as_encoded_bytes();
+            if !bytes.starts_with(NOTE.as_bytes()) && !bytes.starts_with(OWED.as_bytes()) {
                 disk.remove(&temporary.join(name))?;
                 swept += 1;
             }
@@ -129,6 +132,22 @@ impl Place {
         let names = self.disk.list(&dir)?.into_iter();
         let notes = names.filter(|name| name.as_encoded_bytes().starts_with(NOTE.as_bytes()));
         Ok(notes.map(|name| dir.join(name)).collect())
+    }
+
+    /// A path for the note of a record, whose text has no slash.
+    pub fn owed(&self, text: &str) -> PathBuf {
+        self.temporary_dir().join(format!("{OWED}{text}"))
+    }
+
+    /// The notes of records that an earlier process left, with their texts.
+    pub fn all_owed(&self) -> io::Result<Vec<(PathBuf, String)>> {
+        let dir = self.temporary_dir();
+        let names = self.disk.list(&dir)?.into_iter();
+        let notes = names.filter_map(|name| {
+            let text = name.to_str()?.strip_prefix(OWED)?.to_owned();
+            Some((dir.join(&name), text))
+        });
+        Ok(notes.collect())
     }
 
     /// Makes sure that `dir` exists and will exist after a power loss.

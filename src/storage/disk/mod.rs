@@ -15,7 +15,7 @@ pub mod edit; // changes of existing files, wholly or not at all
 
 pub mod real; // each effect is one system call
 
-#[cfg(test)]
+#[cfg(any(test, feature = "faults"))]
 pub mod simulated; // loses power, fails on purpose
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The real disk: each effect of the port is one system call, counted.
+//! The real disk: each effect of the port is one system call, which tests can count and fail.
 //!
 //! Made once by `run`. Never follows a link when it writes, never retries a failed sync, and
 //! keeps no cache: what it reports is what the kernel says now.
@@ -12,12 +12,9 @@ use std::{
         unix::{ffi::OsStringExt, fs::FileExt},
     },
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
 };
 
+use net::faults::{Effect, effect, piece};
 use rustix::fs::{
     Advice, AtFlags, CWD, FallocateFlags, FileType, Mode, OFlags, RenameFlags, StatVfsMountFlags,
     Timespec, Timestamps,
@@ -29,179 +26,205 @@ use super::port::{Disk, DiskFile, Kind, Open, Space, Stat};
 const FILE_MODE: Mode = Mode::from_raw_mode(0o644);
 const DIR_MODE: Mode = Mode::from_raw_mode(0o755);
 
-/// The adapter. The counter numbers the effects of this process.
+/// The adapter.
 #[derive(Debug, Default)]
-pub struct RealDisk {
-    effects: Arc<AtomicU64>,
-}
+pub struct RealDisk {}
 
-impl RealDisk {
-    /// How many effects were asked for so far.
-    pub fn effects(&self) -> u64 {
-        self.effects.load(Ordering::Relaxed)
-    }
-
-    fn count(&self) {
-        self.effects.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn wrap(&self, file: File) -> Box<dyn DiskFile> {
-        Box::new(RealFile { file, effects: Arc::clone(&self.effects) })
-    }
+fn wrap(file: File, path: &Path) -> Box<dyn DiskFile> {
+    #[cfg(not(feature = "faults"))]
+    let _ = path;
+    Box::new(RealFile {
+        file,
+        #[cfg(feature = "faults")]
+        path: path.to_owned(),
+    })
 }
 
 impl Disk for RealDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        self.count();
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let file = rustix::fs::open(path, flags | OFlags::NOFOLLOW, FILE_MODE)?;
-        Ok(self.wrap(file.into()))
+        effect(Effect::Create, path, || {
+            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+            let file = rustix::fs::open(path, flags | OFlags::NOFOLLOW, FILE_MODE)?;
+            Ok(wrap(file.into(), path))
+        })
     }
 
     fn open(&self, path: &Path, how: Open) -> io::Result<Box<dyn DiskFile>> {
-        self.count();
-        let flags = match how {
-            // A pipe or device that somebody put here must not stop us: NONBLOCK.
-            Open::Read => OFlags::RDONLY | OFlags::NONBLOCK,
-            Open::Write => OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK,
-            Open::WriteOrCreate => OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CREATE,
-        };
-        let file = rustix::fs::open(path, flags | OFlags::CLOEXEC, FILE_MODE)?;
-        Ok(self.wrap(file.into()))
+        effect(Effect::Open, path, || {
+            let flags = match how {
+                // A pipe or device that somebody put here must not stop us: NONBLOCK.
+                Open::Read => OFlags::RDONLY | OFlags::NONBLOCK,
+                Open::Write => OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK,
+                Open::WriteOrCreate => OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CREATE,
+            };
+            let file = rustix::fs::open(path, flags | OFlags::CLOEXEC, FILE_MODE)?;
+            Ok(wrap(file.into(), path))
+        })
     }
 
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.count();
-        match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
-                // File systems without the flag have hard links, which refuse in the same way.
-                rustix::fs::linkat(CWD, from, CWD, to, AtFlags::empty())?;
-                Ok(rustix::fs::unlinkat(CWD, from, AtFlags::empty())?)
+        effect(Effect::Rename, to, || {
+            match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+                Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+                    // File systems without the flag have hard links, which refuse likewise.
+                    rustix::fs::linkat(CWD, from, CWD, to, AtFlags::empty())?;
+                    Ok(rustix::fs::unlinkat(CWD, from, AtFlags::empty())?)
+                }
+                other => Ok(other?),
             }
-            other => Ok(other?),
-        }
+        })
     }
 
     fn rename_over(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.count();
-        Ok(rustix::fs::rename(from, to)?)
+        effect(Effect::Rename, to, || Ok(rustix::fs::rename(from, to)?))
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.count();
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = rustix::fs::open(dir, flags, Mode::empty())?;
-        Ok(rustix::fs::fsync(dir)?)
+        if net::plant!("no directory sync") {
+            return Ok(());
+        }
+        effect(Effect::SyncDir, dir, || {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let dir = rustix::fs::open(dir, flags, Mode::empty())?;
+            Ok(rustix::fs::fsync(dir)?)
+        })
     }
 
     fn make_dir(&self, dir: &Path) -> io::Result<()> {
-        self.count();
-        Ok(rustix::fs::mkdir(dir, DIR_MODE)?)
+        effect(Effect::MakeDir, dir, || Ok(rustix::fs::mkdir(dir, DIR_MODE)?))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.count();
-        Ok(rustix::fs::unlink(path)?)
+        effect(Effect::Remove, path, || Ok(rustix::fs::unlink(path)?))
     }
 
     fn make_link(&self, target: &Path, at: &Path) -> io::Result<()> {
-        self.count();
-        Ok(rustix::fs::symlink(target, at)?)
+        effect(Effect::Link, at, || Ok(rustix::fs::symlink(target, at)?))
     }
 
     fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
-        self.count();
-        let target = rustix::fs::readlink(path, Vec::new())?;
-        Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
+        effect(Effect::ReadLink, path, || {
+            let target = rustix::fs::readlink(path, Vec::new())?;
+            Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
+        })
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
-        self.count();
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = rustix::fs::open(dir, flags, Mode::empty())?;
-        let mut names = Vec::new();
-        for entry in rustix::fs::Dir::read_from(dir)? {
-            let name = entry?.file_name().to_bytes().to_vec();
-            if name != b"." && name != b".." {
-                names.push(OsString::from_vec(name));
+        effect(Effect::List, dir, || {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let dir = rustix::fs::open(dir, flags, Mode::empty())?;
+            let mut names = Vec::new();
+            for entry in rustix::fs::Dir::read_from(dir)? {
+                let name = entry?.file_name().to_bytes().to_vec();
+                if name != b"." && name != b".." {
+                    names.push(OsString::from_vec(name));
+                }
             }
-        }
-        Ok(names)
+            Ok(names)
+        })
     }
 
     fn stat(&self, path: &Path) -> io::Result<Stat> {
-        self.count();
-        Ok(facts(&rustix::fs::lstat(path)?))
+        effect(Effect::Stat, path, || Ok(facts(&rustix::fs::lstat(path)?)))
     }
 
     fn stat_target(&self, path: &Path) -> io::Result<Stat> {
-        self.count();
-        Ok(facts(&rustix::fs::stat(path)?))
+        effect(Effect::Stat, path, || Ok(facts(&rustix::fs::stat(path)?)))
     }
 
     fn space(&self, path: &Path) -> io::Result<Space> {
-        self.count();
-        let vfs = rustix::fs::statvfs(path)?;
-        let usable = !vfs.f_flag.contains(StatVfsMountFlags::RDONLY);
-        let free = if usable { vfs.f_bavail.saturating_mul(vfs.f_frsize) } else { 0 };
-        Ok(Space { total: vfs.f_blocks.saturating_mul(vfs.f_frsize), free })
+        effect(Effect::Space, path, || {
+            let vfs = rustix::fs::statvfs(path)?;
+            let usable = !vfs.f_flag.contains(StatVfsMountFlags::RDONLY);
+            let free = if usable { vfs.f_bavail.saturating_mul(vfs.f_frsize) } else { 0 };
+            Ok(Space { total: vfs.f_blocks.saturating_mul(vfs.f_frsize), free })
+        })
     }
 }
 
 #[derive(Debug)]
 struct RealFile {
     file: File,
-    effects: Arc<AtomicU64>,
+    /// For the trace of effects.
+    #[cfg(feature = "faults")]
+    path: PathBuf,
 }
 
 impl RealFile {
-    fn count(&self) {
-        self.effects.fetch_add(1, Ordering::Relaxed);
+    fn effect<T>(&self, kind: Effect, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        #[cfg(feature = "faults")]
+        let path = &*self.path;
+        #[cfg(not(feature = "faults"))]
+        let path = Path::new("");
+        effect(kind, path, act)
     }
 }
 
 impl DiskFile for RealFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.count();
-        self.file.write_all_at(bytes, offset)
+        self.effect(Effect::Write, || {
+            let (mut rest, mut at) = (bytes, offset);
+            while !rest.is_empty() {
+                let piece = rest.get(..piece(rest.len())?).unwrap_or(rest);
+                match self.file.write_at(piece, at) {
+                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                    Ok(count) => {
+                        rest = rest.get(count..).unwrap_or_default();
+                        at = at.saturating_add(count as u64);
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(())
+        })
     }
 
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
-        self.count();
-        loop {
-            match self.file.read_at(out, offset) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => return other,
+        self.effect(Effect::Read, || {
+            let most = piece(out.len())?;
+            let out = out.get_mut(..most).unwrap_or_default();
+            loop {
+                match self.file.read_at(out, offset) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    other => return other,
+                }
             }
-        }
+        })
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.count();
+        if net::plant!("no file sync") {
+            return Ok(());
+        }
         // fdatasync includes the length, which is all of the metadata that a reader needs.
-        self.file.sync_data()
+        let synced = self.effect(Effect::SyncData, || self.file.sync_data());
+        if synced.is_err() && net::plant!("sync retried after error") {
+            return self.effect(Effect::SyncData, || self.file.sync_data());
+        }
+        synced
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {
-        self.count();
-        self.file.set_len(len)
+        self.effect(Effect::Truncate, || self.file.set_len(len))
     }
 
     fn set_mtime(&self, secs: i64) -> io::Result<()> {
-        self.count();
-        let time = Timespec { tv_sec: secs, tv_nsec: 0 };
-        let times = Timestamps { last_access: time, last_modification: time };
-        Ok(rustix::fs::futimens(&self.file, &times)?)
+        self.effect(Effect::SetTimes, || {
+            let time = Timespec { tv_sec: secs, tv_nsec: 0 };
+            let times = Timestamps { last_access: time, last_modification: time };
+            Ok(rustix::fs::futimens(&self.file, &times)?)
+        })
     }
 
     fn reserve(&self, len: u64) -> io::Result<()> {
-        self.count();
-        Ok(rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, len)?)
+        self.effect(Effect::Reserve, || {
+            Ok(rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, len)?)
+        })
     }
 
     fn stat(&self) -> io::Result<Stat> {
-        self.count();
-        Ok(facts(&rustix::fs::fstat(&self.file)?))
+        self.effect(Effect::Stat, || Ok(facts(&rustix::fs::fstat(&self.file)?)))
     }
 
     fn will_read(&self, offset: u64, len: u64) {

@@ -3,6 +3,7 @@
 //!
 //! Content and names have a cached and a durable state, synced separately, as testing.md 6.2
 //! asks. Chance comes from the seed that the test prints.
+#![allow(clippy::unwrap_used, reason = "only in builds for tests")]
 
 use std::{
     collections::BTreeMap,

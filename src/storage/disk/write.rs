@@ -125,6 +125,11 @@ impl Staged {
         self.file.write_at(0, bytes).map_err(WriteError::disk("write content"))
     }
 
+    /// The checksum in the making.
+    pub fn crc(&self) -> crc32fast::Hasher {
+        self.crc.clone()
+    }
+
     /// CRC-32 of what has been written so far.
     pub fn crc32(&self) -> u32 {
         self.crc.clone().finalize()

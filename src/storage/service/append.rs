@@ -10,7 +10,7 @@ use std::{io, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use proto::{
-    binlog::Act,
+    binlog::{Act, Record},
     command::Command,
     fileid::FileName,
     storage::{
@@ -33,6 +33,7 @@ use crate::{
         port::{DiskFile, Kind, Open},
         write::{Staged, WriteError},
     },
+    owed::Owed,
     store::{NameParts, Store, own, replica},
     sums::{Builder, Changing, Kept, ReadError},
 };
@@ -113,17 +114,25 @@ pub(super) async fn regenerate(store: &Arc<Store>, body: &[u8]) -> Result<Change
     let _alone = store.lock_name(&old).await;
     let shared = Arc::clone(store);
     let job_name = old.clone();
-    let (commit, new) = store.on(path).run(move || rename(&shared, &job_name)).await?;
-    let mut line = own(store.now(), Act::Rename, &new);
-    line.extra = Some(old.as_str().to_owned());
+    let renamed = store.on(path).run(move || rename(&shared, &job_name)).await?;
+    let Renamed { commit, name: new, record: line, owed } = renamed;
     let durable = record(store, path, commit, &[line], |_| ()).await?;
+    store.on(path).run(move || owed.forget()).await;
     let mut answer = Vec::new();
     Stored { group: store.facts.group, name: new.as_str().to_owned() }.encode(&mut answer);
     Ok(Changed::new(durable, answer))
 }
 
+/// An appender that has its new name and no record yet.
+struct Renamed {
+    commit: Commit,
+    name: FileName,
+    record: Record,
+    owed: Owed,
+}
+
 /// Steps up to the log. Blocks.
-fn rename(store: &Store, old: &FileName) -> Result<(Commit, FileName), ServiceError> {
+fn rename(store: &Store, old: &FileName) -> Result<Renamed, ServiceError> {
     let (_, size) = open_appender(store, old)?;
     let (place, from) = store.file(old).ok_or(ServiceError::Invalid("no such store path"))?;
     let mut source = read::open(store, old, &from, 0, 0)?;
@@ -142,6 +151,9 @@ fn rename(store: &Store, old: &FileName) -> Result<(Commit, FileName), ServiceEr
     let parts = NameParts { path, dir: old.dir(), timestamp, size, crc32, appender: false, ext };
     let name = old.regenerated(&store.record(&parts));
     let name = name.ok_or(ServiceError::Invalid("not an appender's name"))?;
+    let mut record = own(timestamp, Act::Rename, &name);
+    record.extra = Some(old.as_str().to_owned());
+    let owed = Owed::note(&store.disk, place, &record)?;
     let mut commit = Commit::new(Change::Rename, store.durability);
     while let Some(step) = commit.step() {
         let outcome = match step {
@@ -161,7 +173,7 @@ fn rename(store: &Store, old: &FileName) -> Result<(Commit, FileName), ServiceEr
     if let Err(error) = store.sums.remove(old, false) {
         log::warn!("remove the sums of {old}, which has another name now: {error}");
     }
-    Ok((commit, name))
+    Ok(Renamed { commit, name, record, owed })
 }
 
 /// Names the file, with its new sums in place before that: the old ones fit the old name only.

@@ -73,6 +73,8 @@ pub(crate) async fn log_step(
 ) -> Result<(Commit, Next), ServiceError> {
     match store.log.append(records).await {
         Ok(_) => {
+            // While the name is still locked: no late creation may come between.
+            store.bury(records);
             let next = commit.done();
             Ok((commit, next))
         }

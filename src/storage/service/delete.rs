@@ -13,6 +13,7 @@ use super::{
 use crate::{
     commit::{Change, Commit, Durability, Step},
     disk::{port::Kind, write::WriteError},
+    owed::Owed,
     store::{Store, own},
 };
 
@@ -29,14 +30,14 @@ pub(super) async fn run(store: &Arc<Store>, body: &[u8]) -> Result<Changed, Serv
     let _alone = store.lock_name(&name).await;
     let mut commit = Commit::new(Change::Remove, store.durability);
     let shared = Arc::clone(store);
-    let job_name = name.clone();
+    let (job_name, now) = (name.clone(), store.now());
     let job = move || {
-        let outcome = remove(&shared, &mut commit, &job_name);
+        let outcome = remove(&shared, &mut commit, &job_name, now);
         (commit, outcome)
     };
     let (commit, outcome) = store.on(path).run(job).await;
-    let metadata = match outcome {
-        Ok(metadata) => metadata,
+    let (metadata, owed) = match outcome {
+        Ok(removed) => removed,
         Err(error) => {
             if let ServiceError::Write(cause) = &error {
                 give_up(store, path, commit, fault_of(cause));
@@ -45,31 +46,35 @@ pub(super) async fn run(store: &Arc<Store>, body: &[u8]) -> Result<Changed, Serv
             return Err(error);
         }
     };
-    let now = store.now();
     let records: Vec<_> = [Some(&name), metadata.as_ref()]
         .into_iter()
         .flatten()
         .map(|name| own(now, Act::Delete, name))
         .collect();
-    // A delete that is not recorded cannot be taken back: the client repeats it.
+    // A delete that is not recorded cannot be taken back: its note stays for the next start.
     let outcome = record(store, path, commit, &records, |_| ()).await;
+    if outcome.is_ok() {
+        store.on(path).run(move || owed.into_iter().for_each(Owed::forget)).await;
+    }
     store.counters.count(|s| &mut s.delete, outcome.is_ok());
     store.counters.source_updated(i64::from(now));
     Ok(Changed::new(outcome?, Vec::new()))
 }
 
-/// Performs the steps up to the log; returns the metadata file's name if there was one. Blocks.
+/// Performs the steps up to the log; returns the metadata file's name if there was one, and the
+/// notes of the records. Blocks.
 fn remove(
     store: &Store,
     commit: &mut Commit,
     name: &FileName,
-) -> Result<Option<FileName>, ServiceError> {
+    now: u32,
+) -> Result<(Option<FileName>, Vec<Owed>), ServiceError> {
     let (place, file) = store.file(name).ok_or(ServiceError::Invalid("no such store path"))?;
     let found = |outcome: io::Result<()>| match outcome {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         other => other.map(|()| true).map_err(WriteError::disk("remove the file")),
     };
-    let mut metadata = None;
+    let (mut metadata, mut owed) = (None, Vec::new());
     while let Some(step) = commit.step() {
         match step {
             Step::Name => {
@@ -81,13 +86,25 @@ fn remove(
                     }
                     Err(error) => return Err(ServiceError::Read(error)),
                 }
+                let other = match name.metadata() {
+                    Some(other) => match store.disk.stat(&place.file(&other)) {
+                        Ok(_) => Some(other),
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                        Err(error) => return Err(ServiceError::Read(error)),
+                    },
+                    None => None,
+                };
+                let record = own(now, Act::Delete, name);
+                owed.push(Owed::note(&store.disk, place, &record)?);
                 if !found(store.disk.remove(&file))? {
                     return Err(ServiceError::NotFound("file"));
                 }
-                if let Some(other) = name.metadata()
-                    && found(store.disk.remove(&place.file(&other)))?
-                {
-                    metadata = Some(other);
+                if let Some(other) = other {
+                    let record = own(now, Act::Delete, &other);
+                    owed.push(Owed::note(&store.disk, place, &record)?);
+                    if found(store.disk.remove(&place.file(&other)))? {
+                        metadata = Some(other);
+                    }
                 }
             }
             Step::SyncDir => {
@@ -105,5 +122,5 @@ fn remove(
             log::warn!("remove the sums of {gone}, which is deleted: {error}");
         }
     }
-    Ok(metadata)
+    Ok((metadata, owed))
 }

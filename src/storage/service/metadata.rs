@@ -28,6 +28,7 @@ use crate::{
         port::Kind,
         write::{Staged, WriteError},
     },
+    owed::Owed,
     store::{Store, own},
     sums::Builder,
 };
@@ -54,7 +55,13 @@ pub(super) async fn set(store: &Arc<Store>, body: &[u8]) -> Result<Changed, Serv
     let job = move || change(&shared, &name, &metadata_name, mode, pairs);
     let outcome = match store.on(path).run(job).await {
         Ok(None) => Ok(nothing_to_do()),
-        Ok(Some((commit, line))) => record(store, path, commit, &[line], |_| ()).await,
+        Ok(Some((commit, line, owed))) => {
+            let outcome = record(store, path, commit, &[line], |_| ()).await;
+            if outcome.is_ok() {
+                store.on(path).run(move || owed.forget()).await;
+            }
+            outcome
+        }
         Err((commit, error)) => {
             if let (Some(commit), ServiceError::Write(cause)) = (commit, &error) {
                 give_up(store, path, commit, fault_of(cause));
@@ -117,7 +124,7 @@ fn exists(store: &Store, file: &Path, what: &'static str) -> Result<Kind, Servic
     }
 }
 
-type Outcome = Result<Option<(Commit, Record)>, (Option<Commit>, ServiceError)>;
+type Outcome = Result<Option<(Commit, Record, Owed)>, (Option<Commit>, ServiceError)>;
 
 /// Decides what has to change (the table of storage.md 3.9) and does it up to the log. Blocks.
 fn change(
@@ -162,8 +169,16 @@ fn change(
     // What a crash may leave under the new sums; of damaged metadata nothing.
     let earlier = if existed { store.sums.whole_now(metadata_name, &target) } else { None };
     let sums = store.sums.whole(metadata_name).map(|sums| sums.replacing(earlier));
-    match perform(store, &mut commit, place, metadata_name, content.as_deref().zip(sums)) {
-        Ok(()) => Ok(Some((commit, own(store.now(), act, metadata_name)))),
+    // Later than what it replaces, whatever the clock says: members keep the later of two.
+    let before = store.disk.stat(&target).map_or(0, |stat| stat.mtime);
+    let at = store.now().max(u32::try_from(before.saturating_add(1)).unwrap_or(0));
+    let line = own(at, act, metadata_name);
+    let owed = match Owed::note(&store.disk, place, &line) {
+        Ok(owed) => owed,
+        Err(error) => return Err((Some(commit), error.into())),
+    };
+    match perform(store, &mut commit, place, (metadata_name, at), content.as_deref().zip(sums)) {
+        Ok(()) => Ok(Some((commit, line, owed))),
         Err(error) => Err((Some(commit), error.into())),
     }
 }
@@ -173,7 +188,7 @@ fn perform(
     store: &Store,
     commit: &mut Commit,
     place: &Place,
-    name: &FileName,
+    (name, at): (&FileName, u32),
     content: Option<(&[u8], Builder)>,
 ) -> Result<(), WriteError> {
     let target = place.file(name);
@@ -189,7 +204,10 @@ fn perform(
     };
     while let Some(step) = commit.step() {
         match (step, &mut staged) {
-            (Step::Write, Some(staged)) => staged.write(content.unwrap_or_default())?,
+            (Step::Write, Some(staged)) => {
+                staged.write(content.unwrap_or_default())?;
+                staged.set_mtime(i64::from(at))?;
+            }
             (Step::SyncData, Some(staged)) => staged.sync()?,
             (Step::Name, Some(staged)) => {
                 if let Some(mut sums) = sums.take() {

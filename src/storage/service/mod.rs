@@ -11,6 +11,8 @@ mod content; // the content behind a request
 
 mod delete;
 mod download;
+mod elsewhere; // not here: another member may have it
+
 mod error;
 mod info;
 mod metadata;
@@ -18,6 +20,9 @@ mod read; // verified reads, also when a change is under way
 mod replicate; // what peers send
 
 mod upload;
+
+#[cfg(any(test, feature = "faults"))]
+pub(crate) mod served; // a whole store in memory
 
 #[cfg(test)]
 mod tests; // every disk fault during every operation
@@ -200,9 +205,14 @@ async fn handle(
         Command::UploadSlaveFile => upload::slave(store, content).await.map(Answer::Changed),
         Command::DownloadFile => {
             let body = named_body(store, command, content).await?;
-            let sent = download::run(store, content.conn(), &body).await?;
-            content.sent = sent;
-            Ok(Answer::Sent)
+            let outcome = match download::run(store, content.conn(), &body).await {
+                Ok(sent) => {
+                    content.sent = sent;
+                    Ok(Answer::Sent)
+                }
+                Err(error) => Err(error),
+            };
+            or_elsewhere(store, header, &body, content, outcome).await
         }
         Command::DeleteFile => {
             let body = named_body(store, command, content).await?;
@@ -214,12 +224,14 @@ async fn handle(
         }
         Command::GetMetadata => {
             let body = named_body(store, command, content).await?;
-            metadata::get(store, &body).await.map(Answer::Found)
+            let outcome = metadata::get(store, &body).await.map(Answer::Found);
+            or_elsewhere(store, header, &body, content, outcome).await
         }
         Command::QueryFileInfo => {
             let peer = content.conn().peer().ip();
             let body = named_body(store, command, content).await?;
-            info::run(store, header.status, peer, &body).await.map(Answer::Found)
+            let outcome = info::run(store, header.status, peer, &body).await.map(Answer::Found);
+            or_elsewhere(store, header, &body, content, outcome).await
         }
         Command::AppendFile => append::append(store, content).await.map(Answer::Changed),
         Command::ModifyFile => append::modify(store, content).await.map(Answer::Changed),
@@ -252,6 +264,22 @@ async fn named_body(
         content.name = name_in(command, &body);
     }
     Ok(body)
+}
+
+/// The outcome of a reading command, or what another member answers if the file is not here.
+async fn or_elsewhere(
+    store: &Arc<Store>,
+    header: Header,
+    body: &[u8],
+    content: &mut Content<'_>,
+    outcome: Result<Answer, ServiceError>,
+) -> Result<Answer, ServiceError> {
+    match outcome {
+        Err(error) if elsewhere::may_be(header, &error) => {
+            elsewhere::ask(store, header, body, content).await?.ok_or(error)
+        }
+        other => other,
+    }
 }
 
 /// The fixed part at the start of a body, refused as malformed when the body is shorter.

@@ -166,6 +166,12 @@ async fn file(
     let bytes = whole_head(content, SyncFile::FIXED_LEN, SyncFile::head_len).await?;
     let request = SyncFile::decode(&bytes, body_len, has_content)?;
     let name = checked(store, request.group, request.name)?;
+    if store.is_buried(&name, request.at) {
+        // Its deletion has overtaken it.
+        drain(content).await?;
+        received(store, caller, request.at);
+        return Ok(nothing_to_do());
+    }
     let line = replica(request.at, if over { Act::Update } else { Act::Create }, &name);
     let found = stat_here(store, &name).await?;
     let same = |stat: &Stat| stat.kind == Kind::File && stat.len == request.size;
@@ -175,29 +181,34 @@ async fn file(
         received(store, caller, request.at);
         return Err(ServiceError::Exists);
     }
+    let (mut commit, staged) = begin(store, &name, content).await?;
     let path = name.store_path();
-    let mut commit = Commit::new(Change::Replace, store.durability);
-    let staged = match receive(store, &name, content).await {
-        Ok(staged) => staged,
-        Err(error) => {
-            let fault = match &error {
-                ServiceError::Write(error) => fault_of(error),
-                _ => Fault::Gone,
-            };
-            give_up(store, path, commit, fault);
-            return Err(error);
-        }
-    };
     let _alone = store.lock_file(&name).await;
     let (shared, at) = (Arc::clone(store), request.at);
+    if store.is_buried(&name, at) {
+        // Deleted while it arrived.
+        shared.gate.run(move || drop(staged)).await;
+        received(store, caller, at);
+        return Ok(nothing_to_do());
+    }
+    let peer = content.conn().peer().ip();
+    let again = store.last_from(&name, peer);
     let job = move || {
-        let placed = place(&shared, &mut commit, staged, &name, at);
+        let placed = if again || is_later(&shared, &name, at, &staged) {
+            place(&shared, &mut commit, staged, &name, at)
+        } else {
+            Ok(Taken::Superseded)
+        };
         (commit, placed)
     };
     let (commit, placed) = store.gate.run(job).await;
     match placed {
-        Ok(true) => {}
-        Ok(false) => {
+        Ok(Taken::Placed) => {}
+        Ok(Taken::Superseded) => {
+            received(store, caller, at);
+            return Ok(nothing_to_do());
+        }
+        Ok(Taken::Unfit) => {
             // Asked again it would be the same, and everything behind it would wait: whoever
             // sent it has to be repaired first.
             log::error!("{} is not taken: its content is not what its name says", request.name);
@@ -212,6 +223,26 @@ async fn file(
     let durable = record(store, path, commit, &[line], |_| ()).await?;
     received(store, caller, at);
     Ok(durable)
+}
+
+/// Receives the content, or gives the operation up.
+async fn begin(
+    store: &Arc<Store>,
+    name: &FileName,
+    content: &mut Content<'_>,
+) -> Result<(Commit, (Receiving, Bytes)), ServiceError> {
+    let commit = Commit::new(Change::Replace, store.durability);
+    match receive(store, name, content).await {
+        Ok(staged) => Ok((commit, staged)),
+        Err(error) => {
+            let fault = match &error {
+                ServiceError::Write(error) => fault_of(error),
+                _ => Fault::Gone,
+            };
+            give_up(store, name.store_path(), commit, fault);
+            Err(error)
+        }
+    }
 }
 
 /// A file being received, with its sums.
@@ -264,22 +295,53 @@ async fn receive(
     Ok((receiving, chunk))
 }
 
-/// The steps of a received file up to the log; false if it is not what its name says. Blocks.
+/// What became of a received file.
+#[derive(Debug, PartialEq, Eq)]
+enum Taken {
+    Placed,
+    /// What is here is later.
+    Superseded,
+    /// It is not what its name says.
+    Unfit,
+}
+
+/// Whether metadata that were received are later than those here. Two members may change them at
+/// the same time, each before it hears of the other: the later ones stay at both, and of two of
+/// one second those with the larger sum; of one member they come in their order. Other files do
+/// not change in place. Blocks.
+fn is_later(
+    store: &Store,
+    name: &FileName,
+    at: u32,
+    (receiving, last): &(Receiving, Bytes),
+) -> bool {
+    let is_metadata = name.as_str().ends_with("-m");
+    let Some((_, file)) = store.file(name).filter(|_| is_metadata) else { return true };
+    let Ok(found) = store.disk.stat(&file) else { return true };
+    if found.mtime != i64::from(at) {
+        return found.mtime < i64::from(at);
+    }
+    let mut crc = receiving.staged.crc();
+    crc.update(last);
+    crate::disk::read::checksum(&*store.disk, &file).is_ok_and(|ours| ours < crc.finalize())
+}
+
+/// The steps of a received file up to the log. Blocks.
 fn place(
     store: &Store,
     commit: &mut Commit,
     (mut receiving, last): (Receiving, Bytes),
     name: &FileName,
     at: u32,
-) -> Result<bool, WriteError> {
-    let Some((place, file)) = store.file(name) else { return Ok(false) };
+) -> Result<Taken, WriteError> {
+    let Some((place, file)) = store.file(name) else { return Ok(Taken::Unfit) };
     let full = store.durability == Durability::Full;
     while let Some(step) = commit.step() {
         match step {
             Step::Write => {
                 receiving.write(&last)?;
                 if !fits(name, &receiving.staged)? {
-                    return Ok(false);
+                    return Ok(Taken::Unfit);
                 }
                 receiving.staged.set_mtime(i64::from(at))?;
             }
@@ -305,7 +367,7 @@ fn place(
         // What was there before stays acceptable.
         log::warn!("finish the sums of {name}: {error}");
     }
-    Ok(true)
+    Ok(Taken::Placed)
 }
 
 /// Whether size and sum are those in the name, where a name has them.

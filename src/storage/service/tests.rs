@@ -5,191 +5,22 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
 };
 
-use net::{
-    conn::{Conn, Limits},
-    ports::{Random, SystemClock},
-    shutdown::Stop,
-};
-use proto::{
-    address::Addresses,
-    fileid::{FileName, SourceId},
-    ids::GroupName,
-};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use proto::fileid::FileName;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{DISCARD_BYTES_MAX, connection};
+use super::{
+    DISCARD_BYTES_MAX,
+    served::{SYNC, Served, named},
+};
 use crate::{
-    binlog::{
-        log::{Log, ROTATE_BYTES},
-        writer::Writer,
-    },
-    commit::Durability,
-    disk::{
-        Gate,
-        layout::{Place, Places},
-        port::Disk,
-        simulated::{Chance, Plan, SimulatedDisk},
-    },
-    parameters::Parameters,
-    start,
-    state::counters::Counters,
-    store::{Distribution, Facts, Parts, Store},
-    sums::{State, Sums, VerifyReads},
+    disk::simulated::{Chance, Plan, SimulatedDisk},
+    sums::State,
 };
 
-const SYNC: &str = "/base/data/sync";
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
-
-/// Numbers in a row: different names without chance.
-struct Counting(AtomicU64);
-
-impl Random for Counting {
-    fn fill(&self, bytes: &mut [u8]) {
-        let number = self.0.fetch_add(1, Ordering::Relaxed).to_le_bytes();
-        bytes.iter_mut().zip(number.iter().cycle()).for_each(|(byte, n)| *byte = *n);
-    }
-}
-
-/// A store on `disk`, with a client connected to it.
-struct Served {
-    client: DuplexStream,
-    store: Arc<Store>,
-    log: std::thread::JoinHandle<()>,
-    task: tokio::task::JoinHandle<()>,
-    _stopper: net::shutdown::Stopper,
-}
-
-impl Served {
-    fn open(disk: &SimulatedDisk) -> Self {
-        let dyn_disk: Arc<dyn Disk> = Arc::new(disk.clone());
-        let place = Place::open(Arc::clone(&dyn_disk), Path::new("/base"), 1).unwrap().0;
-        let mut log = Log::open(Arc::clone(&dyn_disk), Path::new(SYNC), ROTATE_BYTES).unwrap().0;
-        let places = Places::new(vec![place]);
-        let sums = Sums::new(Arc::clone(&dyn_disk), &places, VerifyReads::Always);
-        start::finish_edits(disk, &places, &sums, &mut log).unwrap();
-        let (writer, log) = Writer::start(log, Durability::Full).unwrap();
-        let ip = "10.0.0.1".parse().unwrap();
-        // Names of the next life differ from those of this one.
-        let seed = disk.files().len() as u64 * 1000;
-        let store = Arc::new(Store::new(Parts {
-            clock: Arc::new(SystemClock::new()),
-            random: Arc::new(Counting(AtomicU64::new(seed))),
-            disk: dyn_disk,
-            gate: Gate::new(4),
-            jobs_per_path: 4,
-            places,
-            sums,
-            log: writer,
-            counters: Counters::default(),
-            facts: Facts {
-                group: GroupName::parse("group1").unwrap(),
-                addresses: Addresses::one(ip),
-                source: SourceId::of_ip(ip),
-                parameters: Parameters::parse("").unwrap(),
-                ids: Vec::new(),
-            },
-            durability: Durability::Full,
-            distribution: Distribution::RoundRobin { files_per_dir: 100 },
-            network_timeout: Duration::from_secs(30),
-            access_log: None,
-            read_only: vec![false],
-        }));
-        let (client, server) = tokio::io::duplex(64 * 1024);
-        let limits = Limits::new(Duration::from_secs(30));
-        let peer = "127.0.0.1:1".parse().unwrap();
-        let conn = Conn::new(Box::new(server), peer, Arc::clone(&store.clock), limits);
-        let (stopper, stop) = Stop::pair();
-        let task = tokio::spawn(connection(Arc::clone(&store), conn, stop));
-        Self { client, store, log, task, _stopper: stopper }
-    }
-
-    /// Status and body of the answer.
-    async fn ask(&mut self, command: u8, body: &[u8]) -> (u8, Vec<u8>) {
-        let mut out = (body.len() as u64).to_be_bytes().to_vec();
-        out.extend([command, 0]);
-        out.extend(body);
-        let (mut reader, mut writer) = tokio::io::split(&mut self.client);
-        // An early refusal may come while the content is still on its way.
-        let write = async {
-            let _ = writer.write_all(&out).await;
-        };
-        let read = async {
-            let mut header = [0; 10];
-            reader.read_exact(&mut header).await.unwrap();
-            let len = u64::from_be_bytes(header[..8].try_into().unwrap());
-            let mut body = vec![0; len as usize];
-            reader.read_exact(&mut body).await.unwrap();
-            (header[9], body)
-        };
-        tokio::join!(write, read).1
-    }
-
-    async fn upload(&mut self, content: &[u8]) -> Result<String, u8> {
-        self.upload_as(11, content).await
-    }
-
-    async fn upload_as(&mut self, command: u8, content: &[u8]) -> Result<String, u8> {
-        let mut body = vec![0xff];
-        body.extend((content.len() as u64).to_be_bytes());
-        body.extend([b"bin\0\0\0", content].concat());
-        match self.ask(command, &body).await {
-            (0, body) => Ok(String::from_utf8(body[16..].to_vec()).unwrap()),
-            (status, _) => Err(status),
-        }
-    }
-
-    async fn delete(&mut self, name: &str) -> Result<(), u8> {
-        status(self.ask(12, &named(name)).await.0)
-    }
-
-    async fn set_metadata(&mut self, name: &str, pairs: &str) -> Result<(), u8> {
-        let mut body = (name.len() as u64).to_be_bytes().to_vec();
-        body.extend((pairs.len() as u64).to_be_bytes());
-        body.extend([b"O", &named(name)[..], pairs.as_bytes()].concat());
-        status(self.ask(13, &body).await.0)
-    }
-
-    /// Appends, or modifies at an offset.
-    async fn edit(&mut self, name: &str, at: Option<u64>, bytes: &[u8]) -> Result<(), u8> {
-        let mut body = (name.len() as u64).to_be_bytes().to_vec();
-        body.extend(at.map(u64::to_be_bytes).iter().flatten());
-        body.extend((bytes.len() as u64).to_be_bytes());
-        body.extend([name.as_bytes(), bytes].concat());
-        status(self.ask(if at.is_none() { 24 } else { 34 }, &body).await.0)
-    }
-
-    async fn truncate(&mut self, name: &str, size: u64) -> Result<(), u8> {
-        let mut body = (name.len() as u64).to_be_bytes().to_vec();
-        body.extend(size.to_be_bytes());
-        body.extend(name.as_bytes());
-        status(self.ask(36, &body).await.0)
-    }
-
-    /// Ends everything that belongs to this store.
-    async fn close(self) {
-        let Self { client, store, log, task, _stopper } = self;
-        drop(client);
-        task.await.unwrap();
-        drop(store);
-        log.join().unwrap();
-    }
-}
-
-fn status(status: u8) -> Result<(), u8> {
-    if status == 0 { Ok(()) } else { Err(status) }
-}
-
-fn named(name: &str) -> Vec<u8> {
-    [b"group1\0\0\0\0\0\0\0\0\0\0", name.as_bytes()].concat()
-}
 
 fn path(name: &str) -> PathBuf {
     Path::new("/base/data").join(&name[4..])

@@ -23,6 +23,7 @@ use super::{
 use crate::{
     commit::{Change, Commit, Durability, Fault, Step, Undo},
     disk::write::{Staged, WriteError},
+    owed::Owed,
     store::{NameParts, Store, own},
     sums::Builder,
 };
@@ -164,10 +165,11 @@ async fn store_content(
             return Err(failed.error);
         }
     };
-    let Placed { name, record: line } = placed;
+    let Placed { name, record: line, owed } = placed;
     let (shared, undone) = (Arc::clone(store), name.clone());
     let undo = move |undo| take_back(&shared, Some(&undone), undo);
     let durable = record(store, path, commit, &[line], undo).await?;
+    store.on(path).run(move || owed.forget()).await;
     let mut body = Vec::new();
     Stored { group: store.facts.group, name: name.as_str().to_owned() }.encode(&mut body);
     Ok(Changed::new(durable, body))
@@ -234,6 +236,7 @@ async fn receive(
 struct Placed {
     name: FileName,
     record: Record,
+    owed: Owed,
 }
 
 /// A file that did not get that far, and its name if it is visible.
@@ -303,15 +306,17 @@ fn place(store: &Store, receiving: &mut Receiving, naming: Naming) -> Result<Pla
         if let Some(sums) = receiving.sums.take() {
             sums.publish(&store.sums, &name, store.durability == Durability::Full)?;
         }
+        let record = own(mtime, Act::Create, &name);
+        let owed = Owed::note(&store.disk, place, &record)?;
         let taken = |error: &WriteError| error.io().kind() == std::io::ErrorKind::AlreadyExists;
         match receiving.staged.place(&file) {
-            Ok(()) => return Ok(Placed { record: own(mtime, Act::Create, &name), name }),
+            Ok(()) => return Ok(Placed { record, name, owed }),
             Err(error) if !taken(&error) => {
                 forget_sums(store, &name);
                 return Err(error.into());
             }
             // The clock was set back: draw again.
-            Err(_) if matches!(naming, Naming::Own(_)) => {}
+            Err(_) if matches!(naming, Naming::Own(_)) => owed.forget(),
             Err(_) => return Err(ServiceError::Exists),
         }
     }

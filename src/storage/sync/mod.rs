@@ -19,6 +19,8 @@ mod mark; // where a sender is, and what its mark says
 
 mod pump; // the work of one session
 
+mod graves; // what was deleted, on disk, and until when
+
 mod sender; // one task per peer: sessions, one after the other
 
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
@@ -28,7 +30,7 @@ use proto::ids::StorageId;
 use tokio::task::JoinSet;
 
 use self::{peers::Peers, sender::Sender};
-use crate::{config::Config, start::IdentityFile, store::Store};
+use crate::{binlog::Position, config::Config, start::IdentityFile, store::Store};
 
 /// What all senders share.
 #[derive(Debug)]
@@ -54,6 +56,13 @@ impl Shared {
     }
 }
 
+pub(crate) use graves::load as load_tombs;
+
+/// Keeps the log of deleted files until the program ends; it goes as far as `covered`.
+pub(crate) async fn keep_tombs(shared: Arc<Shared>, covered: Position, stop: Stop) {
+    graves::keep(shared, covered, stop).await;
+}
+
 /// Keeps one sender per member until the program ends.
 pub(crate) async fn supervise(shared: Arc<Shared>, mut stop: Stop) {
     let mut changes = shared.peers.watch();
@@ -61,6 +70,7 @@ pub(crate) async fn supervise(shared: Arc<Shared>, mut stop: Stop) {
     let mut running = BTreeSet::new();
     loop {
         let table = changes.borrow_and_update().clone();
+        shared.store.progress.set_members(shared.peers.holders());
         for (id, peer) in table {
             let ours = Some(id) == shared.peers.own();
             let local =

@@ -69,6 +69,20 @@ impl Peers {
         self.table.subscribe()
     }
 
+    /// Members other than us that may have files, those in service first: what we know of the
+    /// others may be a heartbeat old.
+    pub(crate) fn holders(&self) -> Vec<SocketAddr> {
+        use StorageState as S;
+        let table = self.table.borrow();
+        let in_state = |states: &'static [S]| {
+            let others = table.iter().filter(move |(id, peer)| {
+                Some(**id) != self.own && peer.port != 0 && states.contains(&peer.state)
+            });
+            others.map(|(_, peer)| SocketAddr::new(peer.address, peer.port))
+        };
+        in_state(&[S::Active]).chain(in_state(&[S::Online, S::Syncing, S::Offline])).collect()
+    }
+
     /// The tracker that leads, as far as one has told.
     pub(crate) fn leader(&self) -> Option<SocketAddr> {
         *self.leader.lock().expect("no code panics while holding this lock")
@@ -139,6 +153,9 @@ fn merge(table: &mut Table, list: &[Brief], own: Option<StorageId>) -> Merged {
             (_, S::Offline) => peer.state = theirs,
             (S::Deleted | S::IpChanged, S::None) => {}
             (_, S::None) => peer.state = theirs,
+            // Another member that waits to be filled has lost a disk and asked for it: to stay
+            // with what we knew, as the reference does, would leave it waiting for ever.
+            (S::WaitSync, _) if Some(id) != own => peer.state = theirs,
             (S::WaitSync | S::Syncing, known) if theirs < known => {
                 merged.reports.push(report);
                 merged.join_again |= Some(id) == own;
@@ -192,7 +209,7 @@ mod tests {
             (S::WaitSync, S::Offline, S::WaitSync, 0),
             (S::Deleted, S::None, S::None, 0),
             (S::Active, S::None, S::Active, 0),
-            (S::WaitSync, S::Active, S::Active, 1),
+            (S::WaitSync, S::Active, S::WaitSync, 0),
             (S::Syncing, S::Active, S::Active, 1),
             (S::Syncing, S::WaitSync, S::Syncing, 0),
             (S::Deleted, S::Active, S::Deleted, 0),

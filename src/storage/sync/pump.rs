@@ -101,9 +101,10 @@ impl<'a> Pump<'a> {
         loop {
             let fills = self.course.role().fills;
             match stance(self.sender.state(), fills) {
-                Stance::Begin | Stance::Send => {}
+                Stance::Send => {}
                 Stance::End => return Ok(Ended::Gone),
-                Stance::Wait => return Ok(Ended::Paused),
+                // One that waits to be filled again has lost what it had: from the beginning.
+                Stance::Wait | Stance::Begin => return Ok(Ended::Paused),
             }
             let open = self.sender.shared.config.sync_window.is_open(self.sender.shared.minute());
             if open {

@@ -23,6 +23,7 @@ use crate::{
     },
     store::{Store, replica},
     sums::Builder,
+    tomb::is_reusable,
 };
 
 /// 17: a name that is gone.
@@ -33,25 +34,45 @@ pub(super) async fn delete(
 ) -> Result<Durable, ServiceError> {
     let request = SyncDelete::decode(body)?;
     let name = checked(store, request.group, request.name)?;
-    let at = request.at;
     let _alone = store.lock_file(&name).await;
+    let durable = delete_file(store, &name, request.at).await?;
+    received(store, caller, request.at);
+    Ok(durable)
+}
+
+/// Removes a file whose name is locked, and remembers that it is gone even if it is not there.
+async fn delete_file(
+    store: &Arc<Store>,
+    name: &FileName,
+    at: u32,
+) -> Result<Durable, ServiceError> {
     let gone = name.clone();
-    let commit = named(store, &name, move |store| {
-        match stat(store, &gone)?.map(|stat| stat.kind) {
-            None => return Err(ServiceError::NotFound("file")),
-            Some(Kind::File | Kind::Link) => {}
-            Some(_) => return Err(ServiceError::Invalid("not a file")),
+    let commit = named(store, name, move |store| {
+        let Some(found) = stat(store, &gone)? else { return Err(ServiceError::NotFound("file")) };
+        if !matches!(found.kind, Kind::File | Kind::Link) {
+            return Err(ServiceError::Invalid("not a file"));
+        }
+        if is_reusable(gone.as_str()) && i64::from(at) < found.mtime {
+            // Given again since then: the later one of two changes stays, at every member.
+            return Err(ServiceError::NotFound("file of that time"));
         }
         let (_, file) = store.file(&gone).ok_or(ServiceError::Invalid("no such store path"))?;
         store.disk.remove(&file).map_err(WriteError::disk("remove the file"))?;
         forget_sums(store, &gone);
         Ok(())
     })
-    .await?;
-    let line = replica(at, Act::Delete, &name);
-    let durable = record(store, name.store_path(), commit, &[line], |_| ()).await?;
-    received(store, caller, at);
-    Ok(durable)
+    .await;
+    let line = replica(at, Act::Delete, name);
+    let commit = match commit {
+        Err(missing @ ServiceError::NotFound(_)) => {
+            // It may be on its way from another member: it is not to be taken then.
+            store.log.append(std::slice::from_ref(&line)).await?;
+            store.bury(&[line]);
+            return Err(missing);
+        }
+        other => other?,
+    };
+    record(store, name.store_path(), commit, &[line], |_| ()).await
 }
 
 /// 19: a link to another stored file.
@@ -72,7 +93,8 @@ pub(super) async fn link(
         let (place, file) = store.file(&new).ok_or(ServiceError::Invalid("no such store path"))?;
         let target = store.file(&source).ok_or(ServiceError::Invalid("no such store path"))?.1;
         // Without its source the link would lead nowhere: its sender has deleted both, or will.
-        if stat(store, &new)?.is_some() || stat(store, &source)?.is_none() {
+        let late = store.is_buried(&new, at);
+        if late || stat(store, &new)?.is_some() || stat(store, &source)?.is_none() {
             return Ok(());
         }
         place.ensure_dir(new.dir()).map_err(WriteError::disk("make a directory"))?;
@@ -98,6 +120,10 @@ pub(super) async fn rename(store: &Arc<Store>, body: &[u8]) -> Result<Durable, S
     let mut line = replica(request.at, Act::Rename, &new);
     line.extra = Some(old.as_str().to_owned());
     let _alone = store.lock_file(&old).await;
+    if store.is_buried(&new, request.at) {
+        // Deleted under its new name before we heard that it has one.
+        return delete_file(store, &old, request.at).await;
+    }
     let to = new.clone();
     let commit = named(store, &new, move |store| {
         let (place, file) = store.file(&to).ok_or(ServiceError::Invalid("no such store path"))?;
@@ -122,7 +148,15 @@ pub(super) async fn rename(store: &Arc<Store>, body: &[u8]) -> Result<Durable, S
         }
         Ok(())
     })
-    .await?;
+    .await;
+    let commit = match commit {
+        Err(missing @ ServiceError::NotFound(_)) => {
+            // The sender brings the file under its new name; the old one is not to come any more.
+            store.bury(&[line]);
+            return Err(missing);
+        }
+        other => other?,
+    };
     record(store, new.store_path(), commit, &[line], |_| ()).await
 }
 

@@ -1,0 +1,143 @@
+//! Records that are owed to the binlog: a note of each change of names, from before the change
+//! until its record is in the log.
+//!
+//! ```text
+//! data/.tmp/log <the record, each slash as two blanks>    empty; the name says all
+//! ```
+//!
+//! A process that dies between the two leaves the note, and the next start records what has
+//! happened: without it the other members would never learn of a file that is there, or go on
+//! serving one that is gone. The note is made before the name changes and on the same file
+//! system, whose journal keeps that order, so it needs no sync of its own. One that is left
+//! although nothing happened, or twice, does no harm. Edits have notes of their own.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use anyhow::Context as _;
+use proto::{
+    binlog::{Act, Op, Record},
+    fileid::FileName,
+};
+
+use crate::{
+    binlog::log::Log,
+    disk::{
+        layout::{Place, Places},
+        port::Disk,
+        write::WriteError,
+    },
+    sums::Sums,
+};
+
+/// A note that stands.
+#[derive(Debug)]
+#[must_use = "a note is forgotten once its record is in the log"]
+pub(crate) struct Owed {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+}
+
+impl Owed {
+    /// Notes that `record` has to be in the log if its change happens. Blocks.
+    pub(crate) fn note(
+        disk: &Arc<dyn Disk>,
+        place: &Place,
+        record: &Record,
+    ) -> Result<Self, WriteError> {
+        let doing = "note a record";
+        let line = record.line().map_err(io::Error::other).map_err(WriteError::disk(doing))?;
+        let path = place.owed(&line.trim_end().replace('/', "  "));
+        match disk.create(&path) {
+            // Of the same change a moment ago, which did not succeed.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            other => drop(other.map_err(WriteError::disk(doing))?),
+        }
+        Ok(Self { disk: Arc::clone(disk), path })
+    }
+
+    /// The record is in the log, or the change did not happen. Blocks.
+    pub(crate) fn forget(self) {
+        match self.disk.remove(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                // The next start looks at it and finds nothing to do.
+                log::warn!("remove {}: {error}", self.path.display());
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Records what an earlier process had changed and not recorded. To be called before the port
+/// is open, after the edits are finished.
+pub(crate) fn settle(
+    disk: &dyn Disk,
+    places: &Places,
+    sums: &Sums,
+    log: &mut Log,
+) -> anyhow::Result<()> {
+    let tail = log.tail().context("read the end of the binlog")?;
+    let recorded = |line: &str| tail.lines().any(|known| known == line);
+    for place in places.iter() {
+        let notes = place.all_owed().context("list the notes of records")?;
+        for (_, text) in &notes {
+            let line = text.replace("  ", "/");
+            let due = due(disk, place, sums, &line, places.count());
+            for line in due.with_context(|| format!("complete {line:?}"))? {
+                if !recorded(&line) {
+                    log::info!("recorded what an earlier process had done: {line}");
+                    log.append(&format!("{line}\n"))?;
+                    log.sync()?;
+                }
+            }
+        }
+        for (path, _) in &notes {
+            disk.remove(path).with_context(|| format!("remove {}", path.display()))?;
+        }
+        if !notes.is_empty() {
+            disk.sync_dir(&place.temporary_dir())?;
+        }
+    }
+    Ok(())
+}
+
+/// The lines that a note leads to: none if its change did not happen.
+fn due(
+    disk: &dyn Disk,
+    place: &Place,
+    sums: &Sums,
+    line: &str,
+    paths: u16,
+) -> anyhow::Result<Vec<String>> {
+    let Ok(record) = Record::parse(line) else { return Ok(Vec::new()) };
+    let name = FileName::parse(&record.name, paths)?;
+    let there = |name: &FileName| match disk.stat(&place.file(name)) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    };
+    let mut lines = Vec::new();
+    match record.op.act {
+        Act::Create | Act::Update | Act::Link if there(&name)? => lines.push(line.to_owned()),
+        Act::Rename => {
+            let old = record.extra.as_deref().map(|old| FileName::parse(old, paths)).transpose()?;
+            if there(&name)? && !old.is_some_and(|old| there(&old).unwrap_or(true)) {
+                lines.push(line.to_owned());
+            }
+        }
+        Act::Delete if !there(&name)? => {
+            lines.push(line.to_owned());
+            sums.remove(&name, true)?;
+            // It goes with its file; the process may have died between the two.
+            if let Some(metadata) = name.metadata().filter(|name| there(name).unwrap_or(false)) {
+                disk.remove(&place.file(&metadata))?;
+                disk.sync_dir(&place.dir(metadata.dir()))?;
+                sums.remove(&metadata, true)?;
+                let op = Op::own(Act::Delete);
+                let line = Record::new(record.at, op, metadata.as_str().to_owned()).to_string();
+                lines.push(line);
+            }
+        }
+        _ => {}
+    }
+    Ok(lines)
+}

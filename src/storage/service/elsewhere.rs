@@ -1,0 +1,112 @@
+//! A file that is not here may be at another member: it is fetched there while the client waits.
+//!
+//! A tracker decides by times who has a file, and may be wrong: a file that was just uploaded, or
+//! whose store path was replaced, must not be called missing while a member that has it can be
+//! reached. Asks members in service one after the other; what was deleted here is not asked for,
+//! and a question that came from a member is not passed on.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use net::client::{ClientError, storage};
+use proto::{
+    command::Command,
+    fileid::{FileId, FileName},
+    header::Header,
+    status::Status,
+};
+
+use super::{Answer, content::Content, error::ServiceError};
+use crate::store::Store;
+
+/// Set in the status byte of a request by whoever passes it on. The reference ignores the byte
+/// of 14 and 15, and the bits above the lowest two of 22.
+const PASSED_ON: u8 = 0x80;
+/// Longest answer to 15 and 22.
+const ANSWER_BYTES_MAX: usize = 256 * 1024;
+
+/// Whether a request that found nothing here is to be asked of the others.
+pub(super) fn may_be(header: Header, error: &ServiceError) -> bool {
+    let command = Command::try_from(header.cmd);
+    let reads = matches!(
+        command,
+        Ok(Command::DownloadFile | Command::GetMetadata | Command::QueryFileInfo)
+    );
+    // Flags in 22 are of a storage that wants to know what lies here, before it sends a file.
+    let asks_us = header.status.0 & PASSED_ON != 0
+        || (command == Ok(Command::QueryFileInfo) && header.status != Status::OK);
+    reads && !asks_us && matches!(error, ServiceError::NotFound("file"))
+}
+
+/// The name and the range in a request that was understood before.
+fn wanted(store: &Store, command: Command, body: &[u8]) -> Option<(FileName, u64, u64)> {
+    let (name, offset, bytes) = if command == Command::DownloadFile {
+        let request = proto::storage::download::Download::decode(body).ok()?;
+        (request.name, request.offset, request.bytes)
+    } else {
+        (proto::storage::delete::FileName::decode(body).ok()?.name, 0, 0)
+    };
+    Some((FileName::parse(name, store.places.count()).ok()?, offset, bytes))
+}
+
+/// Asks the other members; `None` when none of them has it.
+pub(super) async fn ask(
+    store: &Arc<Store>,
+    header: Header,
+    body: &[u8],
+    content: &mut Content<'_>,
+) -> Result<Option<Answer>, ServiceError> {
+    let Ok(command) = Command::try_from(header.cmd) else { return Ok(None) };
+    let Some((name, offset, bytes)) = wanted(store, command, body) else { return Ok(None) };
+    if store.is_buried(&name, 0) {
+        return Ok(None);
+    }
+    let file = FileId { group: store.facts.group, name };
+    for member in store.progress.members() {
+        let outcome = if command == Command::DownloadFile {
+            relay(store, content, member, &file, (offset, bytes)).await?
+        } else {
+            let status = Status(header.status.0 | PASSED_ON);
+            let request = Header { status, body_len: body.len() as u64, ..header };
+            let answer = store.pool.ask(member, request, body, ANSWER_BYTES_MAX).await;
+            answer.map(|found| Answer::Found(found.to_vec()))
+        };
+        match outcome {
+            Ok(answer) => {
+                log::debug!("{} is not here, {member} has it", file.name);
+                return Ok(Some(answer));
+            }
+            Err(error) if error.is_not_found() => {}
+            Err(error) => log::debug!("ask {member} for {}: {error}", file.name),
+        }
+    }
+    Ok(None)
+}
+
+/// Passes a download on, piece by piece. An error within it is of the member that was asked; one
+/// after the header is out ends the connection.
+async fn relay(
+    store: &Arc<Store>,
+    content: &mut Content<'_>,
+    member: SocketAddr,
+    file: &FileId,
+    (offset, bytes): (u64, u64),
+) -> Result<Result<Answer, ClientError>, ServiceError> {
+    let flags = Status(PASSED_ON);
+    let begun = storage::download_flagged(&store.pool, member, file, (offset, bytes), flags).await;
+    let mut download = match begun {
+        Ok(download) => download,
+        Err(error) => return Ok(Err(error)),
+    };
+    let conn = content.conn();
+    conn.send_message(Header::answer(download.len()), &[]).await?;
+    loop {
+        match download.chunk().await {
+            Ok(Some(piece)) => conn.send(&piece).await?,
+            Ok(None) => return Ok(Ok(Answer::Sent)),
+            Err(error) => {
+                log::warn!("a download passed on from {member} ends early: {error}");
+                return Err(net::conn::ConnError::CutOff.into());
+            }
+        }
+    }
+}

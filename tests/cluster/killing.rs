@@ -1,0 +1,67 @@
+//! Members die in turn, under load, and come back: nothing acknowledged is lost or returns.
+
+use std::time::Duration;
+
+use crate::support::checker::Facts;
+use crate::support::history::{Content, now_ms};
+use crate::support::wait::eventually;
+use crate::{CONVERGE, Load, World, refusals};
+
+/// How much is acknowledged between two deaths.
+const EVENTS_BETWEEN: usize = 120;
+
+#[test]
+fn all_members_may_die_at_once() {
+    let world = World::start("kill-all", 3, 3, "");
+    let load = Load::start(&world, 4);
+    let mut down = Vec::new();
+    for _ in 0..2 {
+        let before = world.history.events().len();
+        eventually("the load goes on", CONVERGE, || {
+            (before + EVENTS_BETWEEN < world.history.events().len()).then_some(())
+        });
+        let from = now_ms();
+        world.cluster.storages.iter().for_each(|storage| storage.kill());
+        world.cluster.storages.iter().for_each(|storage| storage.start());
+        world.wait_for_active(3);
+        down.push((from, now_ms()));
+    }
+    load.stop(&world);
+    world.check(&Facts { allowed: refusals(), cut_off: down, ..Facts::default() });
+}
+
+#[test]
+fn a_file_can_be_read_at_every_member_as_soon_as_it_is_acknowledged() {
+    let world = World::start("read-at-once", 3, 3, "");
+    let client = world.client(1);
+    world.runtime.block_on(async {
+        for seed in 0..60 {
+            let content = Content { seed, len: 10_000 };
+            let id = client.upload(content).await.expect("an upload is taken");
+            let routed = client.read(&id, None).await.expect("it is routed to who has it");
+            assert!(routed == content.bytes());
+            for storage in &world.cluster.storages {
+                let bytes = client.read(&id, Some(storage.address)).await;
+                let bytes = bytes.unwrap_or_else(|e| panic!("{id} at {}: {e}", storage.address));
+                assert!(bytes == content.bytes(), "{id} at {}", storage.address);
+            }
+        }
+    });
+    world.check(&Facts::default());
+}
+
+#[test]
+fn a_rolling_restart_is_not_noticed() {
+    let world = World::start("rolling", 3, 3, "");
+    let load = Load::start(&world, 2);
+    let mut down = Vec::new();
+    for storage in &world.cluster.storages {
+        let from = now_ms();
+        assert!(storage.stop().success(), "it ends in good order");
+        storage.start();
+        world.wait_for_active(3);
+        down.push((from, now_ms() + Duration::from_secs(1).as_millis() as u64));
+    }
+    load.stop(&world);
+    world.check(&Facts { allowed: refusals(), cut_off: down, ..Facts::default() });
+}

@@ -1,0 +1,195 @@
+//! A group of real storages under real faults: what was acknowledged is on every member, byte for
+//! byte, what was deleted is on none, and a reader is never told that a file is missing.
+//!
+//! Every client writes its history; at the end every member's disk is compared with it.
+
+#![allow(clippy::print_stdout, reason = "figures of a run")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod filling; // new members, replaced disks
+mod killing; // members die in turn under load
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use proto::fileid::FileId;
+use proto::ids::GroupName;
+use proto::status::StorageState;
+use tokio::task::JoinHandle;
+
+use support::checker::{Facts, Members, held, logs, seen};
+use support::cluster::Cluster;
+use support::history::{Content, History, Kind};
+use support::recorder::Recorder;
+use support::seed::Seed;
+use support::wait::eventually;
+
+/// How long members may take until they are equal, after faults have stopped. Generous: the
+/// machine is shared; the promise of 60 s is measured elsewhere.
+const CONVERGE: Duration = Duration::from_secs(120);
+
+/// A group, its history and a runtime for clients.
+struct World {
+    cluster: Cluster,
+    history: Arc<History>,
+    runtime: tokio::runtime::Runtime,
+    seed: Seed,
+}
+
+impl World {
+    /// A group of `storages`, of which the first `started` run.
+    fn start(name: &str, storages: u8, started: usize, lines: &str) -> Self {
+        let seed = Seed::of_this_run("cluster").child(name);
+        let cluster = Cluster::prepare(name, storages, "", lines);
+        cluster.tracker.start();
+        let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cluster-{name}.jsonl"));
+        let history = Arc::new(History::create(&kept));
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let world = Self { cluster, history, runtime: runtime.expect("threads start"), seed };
+        for (index, storage) in world.cluster.storages.iter().take(started).enumerate() {
+            storage.start();
+            world.wait_for_active(index + 1);
+        }
+        world
+    }
+
+    fn client(&self, number: u32) -> Recorder {
+        Recorder::new(&self.history, number, self.cluster.tracker.address)
+    }
+
+    /// Until `count` members are in service.
+    fn wait_for_active(&self, count: usize) {
+        let client = self.client(0).client;
+        let group = GroupName::parse("group1").expect("a group name");
+        eventually(&format!("{count} members are active"), CONVERGE, || {
+            let listed =
+                self.runtime.block_on(client.trackers().list_storages(group, None)).ok()?;
+            let active = listed.iter().filter(|s| s.state == StorageState::Active).count();
+            (active == count).then_some(())
+        });
+    }
+
+    /// Until all members hold the same files.
+    fn converge(&self) -> Members {
+        let same = |members: &Members| {
+            let mut copies = members.values();
+            let first = copies.next().cloned().unwrap_or_default();
+            copies.all(|copy| *copy == first)
+        };
+        eventually("the members are equal", CONVERGE, || {
+            let members = self.cluster.on_disks();
+            // Twice in a row: nothing is on its way any more.
+            (same(&members) && self.cluster.on_disks() == members).then_some(members)
+        })
+    }
+
+    /// Compares what the members hold with what clients were told.
+    fn check(&self, facts: &Facts) {
+        let events = self.history.events();
+        let mut found = seen(&events, facts);
+        let mut members = self.converge();
+        let reader = self.client(0);
+        for files in members.values_mut() {
+            files.retain(|id, _| !id.ends_with("-m"));
+            for (id, copy) in files.iter_mut() {
+                let name = FileId::parse(id).expect("only file ids are in the store");
+                copy.metadata = self.runtime.block_on(reader.metadata(&name));
+            }
+        }
+        found.extend(held(&events, &members));
+        for daemon in self.cluster.storages.iter().chain([&self.cluster.tracker]) {
+            found.extend(logs(&daemon.log(), &[]));
+        }
+        assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+        let files = members.values().next().map_or(0, |files| files.len());
+        println!("{} events, {files} files on each of {} members", events.len(), members.len());
+    }
+}
+
+/// Clients that upload, read, describe and delete until they are told to stop.
+struct Load {
+    over: Arc<AtomicBool>,
+    clients: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    fn start(world: &World, clients: u32) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let storages: Vec<_> = world.cluster.storages.iter().map(|s| s.address).collect();
+        let clients = (1..=clients).map(|number| {
+            let (client, over) = (world.client(number), Arc::clone(&over));
+            let (storages, mut rng) =
+                (storages.clone(), world.seed.child(&number.to_string()).rng());
+            world.runtime.spawn(async move {
+                let mut own: Vec<FileId> = Vec::new();
+                while !over.load(Ordering::Relaxed) {
+                    let pick = |below: u64, n: usize| usize::try_from(below).expect("small") % n;
+                    let (draw, which) = (rng.below(100), rng.next() >> 1);
+                    let failed = match (draw, own.is_empty()) {
+                        (60..75, false) => {
+                            let id = &own[pick(which, own.len())];
+                            client.read(id, None).await.is_err()
+                        }
+                        (75..85, false) => {
+                            let id = own[pick(which, own.len())].clone();
+                            let pairs = Content { seed: rng.next(), len: 3 };
+                            client.set_metadata(&id, pairs).await.is_err()
+                        }
+                        (85..95, false) => {
+                            let id = own.swap_remove(pick(which, own.len()));
+                            // At the member that took the upload: only that one surely has it.
+                            let at = source(&id, &storages);
+                            client.delete(&id, at).await.is_err()
+                        }
+                        _ => {
+                            let sizes = [0, 100, 5_000, 70_000, 300_000];
+                            let len = sizes[pick(which, sizes.len())];
+                            let content = Content { seed: rng.next(), len };
+                            match client.upload(content).await {
+                                Ok(id) => {
+                                    own.push(id);
+                                    false
+                                }
+                                Err(_) => true,
+                            }
+                        }
+                    };
+                    if failed {
+                        tokio::time::sleep(Duration::from_millis(20)).await; // down: not a spin
+                    }
+                }
+            })
+        });
+        let clients = clients.collect();
+        Self { over, clients }
+    }
+
+    fn stop(self, world: &World) {
+        self.over.store(true, Ordering::Relaxed);
+        world.runtime.block_on(async {
+            for client in self.clients {
+                client.await.expect("no client panics");
+            }
+        });
+    }
+}
+
+/// The member that a file's name says took it.
+fn source(id: &FileId, storages: &[std::net::SocketAddr]) -> std::net::SocketAddr {
+    let record = id.name.record().expect("names are generated");
+    let proto::fileid::Source::Address(ip) = record.source.source() else {
+        panic!("{id} has no address");
+    };
+    let found = storages.iter().find(|at| at.ip() == std::net::IpAddr::V4(ip));
+    *found.expect("a member made it")
+}
+
+/// What clients may be told while a member is down.
+fn refusals() -> Vec<(Kind, u8)> {
+    let kinds = [Kind::Upload, Kind::SetMetadata, Kind::Delete, Kind::Read];
+    kinds.into_iter().flat_map(|kind| [(kind, 2), (kind, 28)]).collect()
+}

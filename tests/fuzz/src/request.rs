@@ -1,0 +1,1 @@
+../../../src/web/request.rs

@@ -1,0 +1,4 @@
+//! See `fuzz::metadata`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::metadata::run(data));
