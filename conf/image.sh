@@ -81,10 +81,15 @@ render_all() {
         worker_listen "$name"
         ups+=("UP_${name^^}=$listen")
     done
+    local real_ip="" proxy
+    for proxy in $site_trusted_proxies; do
+        real_ip+="set_real_ip_from $proxy; "
+    done
+    [ -z "$real_ip" ] || real_ip+="real_ip_header X-Forwarded-For; real_ip_recursive on;"
     local user_line=
     [ "$(id -u)" != 0 ] || [ "$site_port" -ge 1024 ] || user_line="user $service_user;"
     render "$root/nginx/nginx.conf" "$etc/nginx.conf" "USER_LINE=$user_line" "RUN=$run" \
         "MODULE=$run/lib/libngx_fastdfs_module.so" "LISTEN=$site_listen" "WWW=$run/www" \
         MIME=/etc/nginx/mime.types "FASTCGI=$etc/fastcgi.conf" "GROUP=${store_group:-group1}" \
-        "STORE_PATHS=fastdfs_store_path $run/data/store0;" "${ups[@]}"
+        "STORE_PATHS=fastdfs_store_path $run/data/store0;" "REAL_IP=$real_ip" "${ups[@]}"
 }

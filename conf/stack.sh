@@ -287,6 +287,7 @@ start() {
     read_settings "$bin_dir/fastdisk" "$conf"
     check_ports
     install_image
+    make_secret
     local name started=()
     [ "$database_private" != true ] || bring_up mysql
     prepare_database
@@ -298,6 +299,21 @@ start() {
         await "$name" 60 healthy "$name"
     done
     announce
+}
+
+# Makes the key that seals secrets in the database, once; without it they cannot be opened.
+make_secret() {
+    [ ! -s "$site_secret_file" ] || return 0
+    [ "$(dirname "$site_secret_file")" = "$run/etc" ] ||
+        die "$site_secret_file is missing: make it with \`openssl rand -hex 32\`"
+    local fresh=$run/etc/tmp.secret
+    (umask 077 && od -An -v -tx1 -N 32 /dev/urandom | tr -d ' \n' >"$fresh")
+    [ "$(stat -c %s "$fresh")" = 64 ] || die "could not make $site_secret_file"
+    if [ "$(id -u)" = 0 ]; then
+        chgrp "$service_user" "$fresh"
+        chmod 640 "$fresh"
+    fi
+    mv "$fresh" "$site_secret_file"
 }
 
 # Starts service $1 unless all of it runs, and waits if others cannot do without it.

@@ -1,7 +1,12 @@
-//! `fastdisk`: shows the checked configuration, migrates the database, makes the administrator.
+//! `fastdisk`: shows the checked configuration, migrates the database, makes the administrator,
+//! lets people in again, compares the database with the store, backs up and exports.
 //!
 //! Called by people and by `conf/stack.sh`. Results go to standard output, everything else to
 //! standard error; 0 done, 1 refused, 2 used wrongly. Never starts or stops a server.
+
+mod export; // a user's files as an archive
+mod reconcile; // database and store compared
+mod upkeep; // everything that needs both
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -10,21 +15,17 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use net::ports::{Random, World};
+use net::ports::World;
 
+use self::reconcile::Reconcile;
 use crate::config::{Address, Config, WORKERS};
 use crate::db::{Db, NewUser, Role};
 use crate::ids::UnixMs;
 use crate::name::UserName;
-use crate::password::{Password, Passwords};
+use crate::password::{Password, Passwords, generate};
 
 /// The first administrator's name.
 const ADMIN: &str = "admin";
-/// What generated passwords are made of: 32 characters that cannot be mistaken for one another,
-/// so each carries five bits.
-const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-/// A hundred bits.
-const PASSWORD_CHARS: usize = 20;
 
 const USAGE: &str = "\
 usage: fastdisk [--conf FILE] [--run DIR] COMMAND
@@ -32,6 +33,16 @@ usage: fastdisk [--conf FILE] [--run DIR] COMMAND
   config         print the checked configuration as shell assignments
   migrate        bring the database up to date
   create-admin   make the first administrator and print the generated password, once
+  reset-password NAME
+                 print a new password for an account and end its sessions
+  end-second-factor NAME
+                 let somebody in who lost their authenticator and recovery codes
+  reconcile [--repair] [--sums] [--store-path DIR]...
+                 compare database and store, both ways; a DIR for each store path, M00 first
+  gc             give up what expired, remove stored files that nothing needs
+  export NAME    write the files of a user to standard output, as a tar archive
+  backup FILE    write the database to FILE, then compare it with the store
+  restore FILE   read it back into an empty database, then compare it with the store
 
 FILE is conf/fastdisk.toml or $FASTDISK_CONF; DIR is [run] dir or $FASTDISK_RUN.
 ";
@@ -43,6 +54,13 @@ enum Command {
     Config,
     Migrate,
     CreateAdmin,
+    ResetPassword(String),
+    EndSecondFactor(String),
+    Reconcile(Reconcile),
+    Gc,
+    Export(String),
+    Backup(PathBuf),
+    Restore(PathBuf),
 }
 
 /// Where the configuration is.
@@ -93,10 +111,30 @@ fn parse(mut args: impl Iterator<Item = OsString>) -> Option<(Places, Command)> 
             "config" => Command::Config,
             "migrate" => Command::Migrate,
             "create-admin" => Command::CreateAdmin,
+            "reset-password" => Command::ResetPassword(args.next()?.into_string().ok()?),
+            "end-second-factor" => Command::EndSecondFactor(args.next()?.into_string().ok()?),
+            "reconcile" => return Some((places, Command::Reconcile(parse_reconcile(args)?))),
+            "gc" => Command::Gc,
+            "export" => Command::Export(args.next()?.into_string().ok()?),
+            "backup" => Command::Backup(args.next()?.into()),
+            "restore" => Command::Restore(args.next()?.into()),
             _ => return None,
         };
         return args.next().is_none().then_some((places, command));
     }
+}
+
+fn parse_reconcile(mut args: impl Iterator<Item = OsString>) -> Option<Reconcile> {
+    let mut what = Reconcile::default();
+    while let Some(arg) = args.next() {
+        match arg.to_str()? {
+            "--repair" => what.repair = true,
+            "--sums" => what.sums = true,
+            "--store-path" => what.store_paths.push(args.next()?.into()),
+            _ => return None,
+        }
+    }
+    Some(what)
 }
 
 /// Does it; what is to be printed.
@@ -112,6 +150,7 @@ async fn perform(places: Places, command: Command, world: &World) -> anyhow::Res
             Ok(String::new())
         }
         Command::CreateAdmin => create_admin(&config, world).await,
+        other => upkeep::perform(config, other, world).await,
     }
 }
 
@@ -139,13 +178,6 @@ async fn create_admin(config: &Config, world: &World) -> anyhow::Result<String> 
     Ok(format!("name:     {ADMIN}\npassword: {password}\n"))
 }
 
-fn generate(random: &dyn Random) -> String {
-    let mut bytes = [0; PASSWORD_CHARS];
-    random.fill(&mut bytes);
-    let character = |byte: &u8| ALPHABET.get(usize::from(*byte % 32)).copied().unwrap_or(b'a');
-    bytes.iter().map(character).map(char::from).collect()
-}
-
 /// The configuration that the arguments or else the environment name.
 fn load(places: Places) -> anyhow::Result<Config> {
     let conf = places.conf.or_else(|| std::env::var_os("FASTDISK_CONF").map(PathBuf::from));
@@ -169,6 +201,8 @@ fn shell_lines(config: &Config) -> String {
         line("site_port", port);
     }
     line("site_public_url", &config.public_url.as_deref().unwrap_or_default());
+    line("site_secret_file", &config.secret_file.display());
+    line("site_trusted_proxies", &config.trusted_proxies.join(" "));
     line("store_private", &config.store.private);
     let trackers: Vec<String> = config.store.trackers.iter().map(Address::to_string).collect();
     line("store_trackers", &trackers.join(" "));
@@ -223,6 +257,20 @@ mod tests {
         assert_eq!(words("migrate"), Some((none(), Command::Migrate)));
         assert_eq!(words("create-admin"), Some((none(), Command::CreateAdmin)));
         assert_eq!(words("--help"), Some((none(), Command::Help)));
+        let all =
+            Reconcile { repair: true, sums: true, store_paths: vec!["/a".into(), "/b".into()] };
+        let line = "reconcile --store-path /a --repair --store-path /b --sums";
+        assert_eq!(words(line), Some((none(), Command::Reconcile(all))));
+        let plain = Command::Reconcile(Reconcile::default());
+        assert_eq!(words("reconcile"), Some((none(), plain)));
+        assert_eq!(words("gc"), Some((none(), Command::Gc)));
+        assert_eq!(words("backup f"), Some((none(), Command::Backup("f".into()))));
+        let reset = Command::ResetPassword("bob".to_owned());
+        assert_eq!(words("reset-password bob"), Some((none(), reset)));
+        for wrong in ["reconcile --all", "reconcile --store-path", "gc now", "backup", "export a b"]
+        {
+            assert_eq!(words(wrong), None, "{wrong}");
+        }
         for wrong in ["", "--conf", "--run x", "confgi", "config more", "-x config"] {
             assert_eq!(words(wrong), None, "{wrong}");
         }

@@ -8,20 +8,27 @@ use std::sync::Arc;
 
 use net::ports::World;
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
 use crate::cache::Cache;
+use crate::challenge::Challenges;
 use crate::config::Config;
-use crate::db::{Actor, Db, User};
+use crate::db::{Actor, Db, Role, User};
 use crate::error::WebError;
+use crate::events::Hub;
 use crate::files::Files;
-use crate::ids::UnixMs;
+use crate::ids::{UnixMs, UserId};
+use crate::metrics::Metrics;
 use crate::notify::Notify;
 use crate::origin;
-use crate::password::Passwords;
+use crate::password::{Password, Passwords};
+use crate::ranking::Ranking;
 use crate::request::Request;
 use crate::response::Response;
-use crate::session::{Sessions, Token};
+use crate::scope::{Scopes, needed};
+use crate::seal::Seal;
+use crate::session::{Origin, Sessions, Token};
 use crate::slots::Slots;
 use crate::throttle::Throttle;
 
@@ -39,10 +46,15 @@ pub(crate) struct App {
     pub(crate) db: Db,
     pub(crate) cache: Cache,
     pub(crate) sessions: Sessions,
+    pub(crate) ranking: Ranking,
     pub(crate) throttle: Throttle,
     pub(crate) passwords: Passwords,
     pub(crate) files: Files,
     pub(crate) notify: Notify,
+    pub(crate) challenges: Challenges,
+    pub(crate) hub: Hub,
+    pub(crate) seal: Seal,
+    pub(crate) metrics: Metrics,
     pub(crate) slots: Slots,
     /// Lets chunks of uploads be hashed, a few at a time.
     pub(crate) hashing: Arc<Semaphore>,
@@ -56,8 +68,8 @@ impl App {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             db: Db::new(&config.database),
-            cache: cache.clone(),
             sessions: Sessions::new(cache.clone(), limits),
+            ranking: Ranking::new(cache.clone()),
             throttle: Throttle::new(cache.clone(), limits),
             slots: Slots::new(
                 cache.clone(),
@@ -65,7 +77,12 @@ impl App {
                 world.random.clone(),
                 limits.uploads_per_user_max,
             ),
-            notify: Notify::new(cache),
+            notify: Notify::new(cache.clone()),
+            challenges: Challenges::new(cache.clone()),
+            hub: Hub::default(),
+            seal: Seal::new(config.secret_file.clone()),
+            metrics: Metrics::default(),
+            cache,
             passwords: Passwords::new(limits.password_jobs_max, limits.password_queue_max)?,
             files: Files::new(&config.store, world.clone()),
             hashing: Arc::new(Semaphore::new(cpus.saturating_mul(HASH_JOBS_PER_CPU))),
@@ -78,6 +95,12 @@ impl App {
         UnixMs(self.world.clock.now().millis())
     }
 
+    /// When a resumable upload is given up that nobody goes on with from now on.
+    pub(crate) fn upload_expiry(&self) -> UnixMs {
+        let ms = self.config.limits.upload_expires_s.saturating_mul(1000);
+        UnixMs(self.now().0.saturating_add(ms))
+    }
+
     pub(crate) fn json_bytes_max(&self) -> usize {
         usize::try_from(self.config.limits.json_bytes_max).unwrap_or(usize::MAX)
     }
@@ -87,12 +110,65 @@ impl App {
         origin::check(request, self.config.public_url.as_deref())
     }
 
-    /// The signed-in user, whose account is not disabled.
+    /// Who asks, by session or by a token that permits this request; never a disabled account.
     pub(crate) async fn user(&self, request: &Request) -> Result<User, WebError> {
+        match bearer(request) {
+            Some(secret) => self.bearer(request, secret).await,
+            None => Ok(self.owner(request).await?.0),
+        }
+    }
+
+    /// The signed-in user and their session; a token is not enough.
+    pub(crate) async fn owner(&self, request: &Request) -> Result<(User, Token), WebError> {
+        if bearer(request).is_some() {
+            return Err(WebError::Scope);
+        }
         let token = self.token(request).ok_or(WebError::Unauthenticated)?;
         let id = self.sessions.find(&token, self.now()).await?;
         let user = self.db.user(id.ok_or(WebError::Unauthenticated)?).await?;
-        user.ok_or(WebError::Unauthenticated)
+        Ok((user.ok_or(WebError::Unauthenticated)?, token))
+    }
+
+    /// The signed-in administrator.
+    pub(crate) async fn administrator(&self, request: &Request) -> Result<User, WebError> {
+        let (user, _) = self.owner(request).await?;
+        if user.role == Role::Admin { Ok(user) } else { Err(WebError::Forbidden) }
+    }
+
+    async fn bearer(&self, request: &Request, secret: &str) -> Result<User, WebError> {
+        let attempt = self.throttle.token(client(request)).await?;
+        let hash = Sha256::digest(secret);
+        let known = self.db.token_owner(&hash, self.now()).await?;
+        let (id, scopes) = known.ok_or(WebError::Unauthenticated)?;
+        let user = self.db.user(id).await?.ok_or(WebError::Unauthenticated)?;
+        self.throttle.not_made(attempt).await?;
+        match needed(&request.segments(), request.method()) {
+            Some(scope) if Scopes(scopes).holds(scope) => Ok(user),
+            _ => Err(WebError::Scope),
+        }
+    }
+
+    /// A new session for `user`, where the request comes from.
+    pub(crate) async fn open_session(
+        &self,
+        user: UserId,
+        request: &Request,
+    ) -> Result<Token, WebError> {
+        self.sessions.open(user, Origin::of(request), self.now(), &*self.world.random).await
+    }
+
+    /// Lets somebody who is signed in prove with their password that they still are who they say.
+    pub(crate) async fn prove(&self, user: UserId, typed: &str) -> Result<(), WebError> {
+        let attempt = self.throttle.proof(user).await?;
+        let password = Password::typed(typed).ok_or(WebError::BadCredentials)?;
+        let known = self.db.own_credentials(user).await?.map(|known| known.password);
+        match self.passwords.verify(password, known).await {
+            Ok(false) => Err(WebError::BadCredentials),
+            done => {
+                self.throttle.not_made(attempt).await?;
+                done.map(|_| ())
+            }
+        }
     }
 
     /// The token a request brings, whether or not it is good.
@@ -134,10 +210,20 @@ impl App {
     }
 
     fn cookie_name(&self, request: &Request) -> &'static str {
-        let public = self.config.public_url.as_deref().unwrap_or_default();
-        let secure = request.is_https() || public.starts_with("https://");
-        if secure { COOKIE_SECURE } else { COOKIE }
+        if self.is_secure(request) { COOKIE_SECURE } else { COOKIE }
     }
+
+    /// Whether the client's browser speaks HTTPS, with us or with what is in front of us.
+    pub(crate) fn is_secure(&self, request: &Request) -> bool {
+        let public = self.config.public_url.as_deref().unwrap_or_default();
+        request.is_https() || public.starts_with("https://")
+    }
+}
+
+/// The API token a request brings, whether or not it is good.
+fn bearer(request: &Request) -> Option<&str> {
+    let (scheme, secret) = request.header_text("authorization")?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(secret.trim())
 }
 
 /// The client's address as nginx saw it; all that have none count as one.

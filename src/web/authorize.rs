@@ -1,12 +1,15 @@
 //! The one gate between somebody and a folder or file.
 //!
 //! Every handler that lists, adds to, changes or reads a node asks here, and gets a [`Grant`]: the
-//! only thing that leads to a storage file id. "Not yours", "in the trash" and "not there" are the
-//! same answer. The ownership test itself stands in the statement's `WHERE`.
+//! only thing that leads to a storage file id. Who asks is a user, who may do everything to what
+//! is theirs, or a visitor of a share, who may look at and read what is in it. "Not yours", "in the
+//! trash" and "not there" are the same answer. The ownership test itself stands in the
+//! statement's `WHERE`.
 
 use crate::db::{Crumb, Db, Kind, Node, User};
 use crate::error::WebError;
 use crate::ids::{NodeId, UserId};
+use crate::visit::Visit;
 
 /// What somebody wants to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,19 +22,29 @@ pub(crate) enum Action {
     Read,
     /// See a file's or folder's own facts, or take a copy of it.
     Look,
+    /// Read a file, or everything that is in a folder.
+    Take,
     /// Rename, move, mark or throw away a file or folder, or share it.
     Change,
 }
 
 /// Who wants to do it.
 #[derive(Clone, Copy)]
-pub(crate) enum Principal {
+pub(crate) enum Principal<'a> {
     User(UserId),
+    /// Somebody with a share that is open to them.
+    Visitor(&'a Visit),
 }
 
-impl From<&User> for Principal {
+impl From<&User> for Principal<'_> {
     fn from(user: &User) -> Self {
         Self::User(user.id)
+    }
+}
+
+impl<'a> From<&'a Visit> for Principal<'a> {
+    fn from(visit: &'a Visit) -> Self {
+        Self::Visitor(visit)
     }
 }
 
@@ -75,6 +88,11 @@ impl Grant {
         &self.path
     }
 
+    /// What was granted to be taken: the node, and where the store keeps it if it is a file.
+    pub(crate) fn into_parts(self) -> Option<(Node, Option<String>)> {
+        self.node.map(|node| (node, self.file_id))
+    }
+
     /// The file and where the store keeps it, if the grant is to read one.
     pub(crate) fn file(&self) -> Option<(&Node, &str)> {
         self.node.as_ref().zip(self.file_id.as_deref())
@@ -82,9 +100,9 @@ impl Grant {
 }
 
 /// Lets `who` do `what` to `target`, or says that there is no such thing.
-pub(crate) async fn authorize(
+pub(crate) async fn authorize<'a>(
     db: &Db,
-    who: impl Into<Principal>,
+    who: impl Into<Principal<'a>>,
     what: Action,
     target: Target,
 ) -> Result<Grant, WebError> {
@@ -93,22 +111,34 @@ pub(crate) async fn authorize(
         (Principal::User(_), Target::Root, Action::List | Action::AddTo) => {
             return Ok(Grant { node: None, path: Vec::new(), file_id: None });
         }
-        (_, Target::Root, _) => return Err(WebError::NotFound),
+        (_, Target::Root, _) | (Principal::Visitor(_), _, Action::AddTo | Action::Change) => {
+            return Err(WebError::NotFound);
+        }
         (Principal::User(owner), Target::Node(id), _) => (owner, id),
+        (Principal::Visitor(visit), Target::Node(id), _) => (visit.owner(), id),
     };
-    let found = db.node(owner, id).await?.ok_or(WebError::NotFound)?;
+    let mut found = db.node(owner, id).await?.ok_or(WebError::NotFound)?;
     let fits = match what {
         Action::List | Action::AddTo => found.node.kind == Kind::Folder,
         Action::Read => found.node.kind == Kind::File,
-        Action::Look | Action::Change => true,
+        Action::Look | Action::Take | Action::Change => true,
     };
     if !fits {
         return Err(WebError::NotFound);
     }
-    let path = match found.node.parent {
+    let mut path = match found.node.parent {
         Some(_) => db.path(owner, id).await?.ok_or(WebError::NotFound)?,
         None => vec![Crumb { id, name: found.node.name.clone() }],
     };
-    let file_id = found.file_id.filter(|_| what == Action::Read);
+    if let Principal::Visitor(visit) = who {
+        // Nothing above what was shared is anybody's business.
+        path = visit.inside(path).ok_or(WebError::NotFound)?;
+        found.node.favourite = false;
+        if path.len() == 1 {
+            found.node.parent = None;
+        }
+    }
+    let reads = matches!(what, Action::Read | Action::Take);
+    let file_id = found.file_id.filter(|_| reads);
     Ok(Grant { node: Some(found.node), path, file_id })
 }

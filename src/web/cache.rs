@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, FromRedisValue, RedisResult, Script, ToRedisArgs};
 
@@ -20,6 +22,7 @@ const CONNECTS_MAX: usize = 2;
 #[derive(Clone)]
 pub(crate) struct Cache {
     manager: ConnectionManager,
+    client: Client,
 }
 
 impl Cache {
@@ -30,8 +33,25 @@ impl Cache {
             .set_response_timeout(Some(ANSWER_MAX))
             .set_number_of_retries(CONNECTS_MAX)
             .set_max_delay(Duration::from_millis(100));
-        let manager = ConnectionManager::new_lazy_with_config(Client::open(url)?, config)?;
-        Ok(Self { manager })
+        let client = Client::open(url)?;
+        let manager = ConnectionManager::new_lazy_with_config(client.clone(), config)?;
+        Ok(Self { manager, client })
+    }
+
+    /// What is published on the channels that `pattern` matches, as channel and message, over a
+    /// connection of its own; ends when that does.
+    pub(crate) async fn subscribe(
+        &self,
+        pattern: &str,
+    ) -> RedisResult<BoxStream<'static, (String, String)>> {
+        let connecting = tokio::time::timeout(CONNECT_MAX, self.client.get_async_pubsub());
+        let timed_out = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
+        let mut connection = connecting.await.map_err(timed_out)??;
+        connection.psubscribe(pattern).await?;
+        let messages = connection.into_on_message().filter_map(async |message| {
+            Some((message.get_channel_name().to_owned(), message.get_payload().ok()?))
+        });
+        Ok(messages.boxed())
     }
 
     /// Runs a script: nothing else happens between its steps. If the connection had died it is

@@ -11,8 +11,10 @@ use std::time::Duration;
 use serde::Deserialize;
 
 /// The workers that exist; each must have a `[workers.NAME]` section and no other may.
-pub(crate) const WORKERS: [&str; 6] =
-    ["login", "register", "upload", "mydisk", "category", "download"];
+pub(crate) const WORKERS: [&str; 10] = [
+    "login", "register", "upload", "instant", "mydisk", "category", "download", "share", "admin",
+    "events",
+];
 
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +55,8 @@ struct RawSite {
     listen: String,
     #[serde(default)]
     public_url: String,
+    secret_file: String,
+    trusted_proxies: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -117,6 +121,13 @@ pub(crate) struct Limits {
     pub(crate) quota_default_bytes: u64,
     pub(crate) upload_bytes_max: u64,
     pub(crate) uploads_per_user_max: u64,
+    pub(crate) resumable_uploads_per_user_max: u64,
+    pub(crate) upload_expires_s: u64,
+    pub(crate) instant_per_user_max: u64,
+    pub(crate) second_factors_per_user_max: u64,
+    pub(crate) tokens_per_user_max: u64,
+    pub(crate) token_failures_per_address_max: u64,
+    pub(crate) events_per_user_max: u64,
     pub(crate) json_bytes_max: u64,
     pub(crate) multipart_parts_max: u64,
     pub(crate) multipart_header_bytes_max: u64,
@@ -124,6 +135,7 @@ pub(crate) struct Limits {
     pub(crate) batch_items_max: u64,
     pub(crate) copy_nodes_max: u64,
     pub(crate) trash_retention_s: u64,
+    pub(crate) zip_members_max: u64,
     pub(crate) requests_max: u64,
     pub(crate) password_jobs_max: u64,
     pub(crate) password_queue_max: u64,
@@ -141,11 +153,18 @@ pub(crate) struct Limits {
 
 impl Limits {
     /// Name and value of each, in the order of the file.
-    pub(crate) fn table(&self) -> [(&'static str, u64); 23] {
+    pub(crate) fn table(&self) -> [(&'static str, u64); 31] {
         [
             ("quota_default_bytes", self.quota_default_bytes),
             ("upload_bytes_max", self.upload_bytes_max),
             ("uploads_per_user_max", self.uploads_per_user_max),
+            ("resumable_uploads_per_user_max", self.resumable_uploads_per_user_max),
+            ("upload_expires_s", self.upload_expires_s),
+            ("instant_per_user_max", self.instant_per_user_max),
+            ("second_factors_per_user_max", self.second_factors_per_user_max),
+            ("tokens_per_user_max", self.tokens_per_user_max),
+            ("token_failures_per_address_max", self.token_failures_per_address_max),
+            ("events_per_user_max", self.events_per_user_max),
             ("json_bytes_max", self.json_bytes_max),
             ("multipart_parts_max", self.multipart_parts_max),
             ("multipart_header_bytes_max", self.multipart_header_bytes_max),
@@ -153,6 +172,7 @@ impl Limits {
             ("batch_items_max", self.batch_items_max),
             ("copy_nodes_max", self.copy_nodes_max),
             ("trash_retention_s", self.trash_retention_s),
+            ("zip_members_max", self.zip_members_max),
             ("requests_max", self.requests_max),
             ("password_jobs_max", self.password_jobs_max),
             ("password_queue_max", self.password_queue_max),
@@ -266,6 +286,10 @@ pub(crate) struct Config {
     pub(crate) listen: Address,
     /// Scheme and host people use, without a final slash; None: taken from each request.
     pub(crate) public_url: Option<String>,
+    /// Holds the key that seals secrets in the database.
+    pub(crate) secret_file: PathBuf,
+    /// Addresses and networks whose word about a client's address is taken.
+    pub(crate) trusted_proxies: Vec<String>,
     pub(crate) store: Store,
     pub(crate) database: Database,
     pub(crate) redis_private: bool,
@@ -313,6 +337,8 @@ impl RawConfig {
             listen: Address::parse_tcp(&self.site.listen)
                 .ok_or_else(|| bad("site.listen", &self.site.listen, "want host:port"))?,
             public_url: check_public_url(&self.site.public_url)?,
+            secret_file: check_path("site.secret_file", &self.site.secret_file, base)?,
+            trusted_proxies: check_networks(self.site.trusted_proxies)?,
             store: self.store.check()?,
             database: self.database.check(base)?,
             redis_private: self.redis.private,
@@ -433,6 +459,25 @@ fn check_public_url(text: &str) -> Result<Option<String>, ConfigError> {
     }
 }
 
+fn check_path(key: &str, text: &str, base: &Path) -> Result<PathBuf, ConfigError> {
+    check_text(key, text)?;
+    Ok(base.join(text))
+}
+
+/// Each `address` or `address/bits`, as nginx takes them.
+fn check_networks(list: Vec<String>) -> Result<Vec<String>, ConfigError> {
+    for text in &list {
+        let (address, bits) = text.split_once('/').unwrap_or((text, "0"));
+        let address = address.parse::<std::net::IpAddr>();
+        let most = if address.as_ref().is_ok_and(|a| a.is_ipv4()) { 32 } else { 128 };
+        if address.is_err() || bits.parse::<u8>().map_or(true, |bits| most < bits) {
+            let want = "want addresses such as 10.0.0.1 or networks such as 10.0.0.0/8";
+            return Err(bad("site.trusted_proxies", text, want));
+        }
+    }
+    Ok(list)
+}
+
 /// Refuses what would break a line of `fastdisk config`, of nginx's or of a server's own file.
 fn check_text(key: &str, text: &str) -> Result<(), ConfigError> {
     if text.is_empty() || text.chars().any(char::is_control) {
@@ -483,6 +528,8 @@ mod tests {
             ("connections_max = 8", "connections_max = 0", "database.connections_max"),
             ("\"unix:redis.sock\"", "\"redis.sock\"", "redis.url"),
             ("page_entries_max = 1_000", "page_entries_max = 0", "limits.page_entries_max"),
+            ("trusted_proxies = []", "trusted_proxies = [\"10.0.0.0/33\"]", "trusted_proxies"),
+            ("trusted_proxies = []", "trusted_proxies = [\"x; y\"]", "trusted_proxies"),
             ("[workers.mydisk]", "[workers.yourdisk]", "workers.yourdisk"),
             ("processes = 1", "processes = 0", "workers.login.processes"),
         ];

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use md5::Md5;
+use sha2::digest::common::hazmat::{SerializableState, SerializedState};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -17,6 +18,9 @@ use crate::media::HEAD_BYTES;
 /// Chunks up to this size are hashed where they are: it takes less than 50 µs, about as long as
 /// handing them to another thread.
 const INLINE_BYTES_MAX: usize = 8 * 1024;
+
+/// The form that [`Digest::save`] writes.
+const SAVED_VERSION: u8 = 1;
 
 /// The hashes of what has passed so far.
 pub(crate) struct Digest {
@@ -42,6 +46,42 @@ impl Digest {
         let hints = (Md5::new(), crc32fast::Hasher::new());
         let state = State::Here(Box::new((Sha256::new(), hints)));
         Self { gate, state, head: Vec::new(), bytes: 0 }
+    }
+
+    /// Goes on from what [`Digest::save`] wrote. None: it did not write that.
+    ///
+    /// Saved state, and not hashing anew what the store has: after the death of a worker a
+    /// resumable upload goes on at once, however much of it is there.
+    pub(crate) fn resume(gate: Arc<Semaphore>, saved: &[u8], head: Vec<u8>) -> Option<Self> {
+        let (version, rest) = saved.split_first()?;
+        let (sha256, rest) = rest.split_at_checked(SerializedState::<Sha256>::default().len())?;
+        let (md5, rest) = rest.split_at_checked(SerializedState::<Md5>::default().len())?;
+        let (crc32, bytes) = rest.split_first_chunk::<4>()?;
+        let bytes = u64::from_le_bytes(bytes.try_into().ok()?);
+        if *version != SAVED_VERSION {
+            return None;
+        }
+        let sha256 =
+            Sha256::deserialize(&SerializedState::<Sha256>::try_from(sha256).ok()?).ok()?;
+        let md5 = Md5::deserialize(&SerializedState::<Md5>::try_from(md5).ok()?).ok()?;
+        let crc32 = crc32fast::Hasher::new_with_initial_len(u32::from_le_bytes(*crc32), bytes);
+        Some(Self { gate, state: State::Here(Box::new((sha256, (md5, crc32)))), head, bytes })
+    }
+
+    /// The state as bytes:
+    ///
+    /// ```text
+    /// | 1 | SHA-256 | MD5 | CRC32, LE 4 | bytes so far, LE 8 |
+    /// ```
+    pub(crate) async fn save(&mut self) -> anyhow::Result<Vec<u8>> {
+        let (sha256, (md5, crc32)) = self.settle().await?;
+        let mut saved = vec![SAVED_VERSION];
+        saved.extend_from_slice(&sha256.serialize());
+        saved.extend_from_slice(&md5.serialize());
+        saved.extend_from_slice(&crc32.clone().finalize().to_le_bytes());
+        saved.extend_from_slice(&self.bytes.to_le_bytes());
+        self.state = State::Here(Box::new((sha256, (md5, crc32))));
+        Ok(saved)
     }
 
     /// How many bytes have passed.
@@ -109,7 +149,7 @@ impl Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::hex;
+    use crate::hex::hex;
 
     #[tokio::test]
     async fn chunks_of_any_size_give_the_hashes_of_the_whole() {
@@ -126,6 +166,31 @@ mod tests {
         }
         seen.dedup();
         assert_eq!(seen.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_saved_state_goes_on_as_if_nothing_had_happened() {
+        let gate = Arc::new(Semaphore::new(1));
+        let whole: Vec<u8> = (0..50_000u32).map(|n| (n.wrapping_mul(n) >> 5) as u8).collect();
+        let mut at_once = Digest::new(gate.clone());
+        at_once.update(&Bytes::copy_from_slice(&whole)).await.unwrap();
+        let want = at_once.finish().await.unwrap();
+        for cut in [0, 1, 63, 64, 65, 4096, 49_999, 50_000] {
+            let (first, second) = whole.split_at(cut);
+            let mut digest = Digest::new(gate.clone());
+            digest.update(&Bytes::copy_from_slice(first)).await.unwrap();
+            let saved = digest.save().await.unwrap();
+            assert!(saved.len() <= 512, "the column holds no more: {}", saved.len());
+            let head = digest.head().to_vec();
+            let mut digest = Digest::resume(gate.clone(), &saved, head).unwrap();
+            assert_eq!(digest.bytes(), cut as u64);
+            digest.update(&Bytes::copy_from_slice(second)).await.unwrap();
+            assert_eq!(digest.head(), &whole[..HEAD_BYTES]);
+            assert_eq!(digest.finish().await.unwrap(), want, "{cut}");
+            for wrong in [&saved[1..], &saved[..saved.len() - 1], b"", &[9; 200]] {
+                assert!(Digest::resume(gate.clone(), wrong, Vec::new()).is_none());
+            }
+        }
     }
 
     #[tokio::test]

@@ -38,11 +38,21 @@ pub(crate) enum WebError {
     /// A change of folders and files that is not possible, for another reason than its name.
     #[error("{1}")]
     Conflict(&'static str, &'static str),
-    /// Which field, and what it should be.
+    /// A share that is over; why, and in words.
+    #[error("{1}")]
+    Ended(&'static str, &'static str),
+    #[error("the share has a code that was not given")]
+    ShareCode,
+    #[error("wrong code")]
+    WrongCode,
+    /// A signed link that is wrong or over.
+    #[error("the link is wrong or has expired")]
+    BadLink,
     #[error("{0}: {1}")]
     InvalidName(&'static str, &'static str),
     #[error("{0}")]
     WeakPassword(&'static str),
+    /// Which field, and what it should be.
     #[error("{0}: {1}")]
     Invalid(&'static str, &'static str),
     #[error("the quota is used up")]
@@ -51,6 +61,31 @@ pub(crate) enum WebError {
     TooLarge(u64),
     #[error("a part whose length is not known before its end")]
     LengthRequired,
+    #[error("the offset is not the upload's")]
+    WrongOffset,
+    #[error("the checksum of a chunk is another")]
+    WrongChecksum,
+    #[error("the declared hash is another")]
+    WrongHash,
+    /// Seconds until the lease lapses without a sign of life.
+    #[error("another request of this upload is under way")]
+    UploadLocked(u64),
+    #[error("another version of tus")]
+    TusVersion,
+    #[error("not for this account")]
+    Forbidden,
+    #[error("not with this token")]
+    Scope,
+    #[error("the second factor is missing")]
+    CodeRequired,
+    #[error("the second factor is wrong")]
+    BadCode,
+    #[error("there is a second factor already")]
+    TotpOn,
+    #[error("there is no second factor")]
+    TotpOff,
+    #[error("one's own account")]
+    OwnAccount,
     #[error(transparent)]
     Request(#[from] BadRequest),
     #[error(transparent)]
@@ -117,10 +152,6 @@ fn public(status: u16, code: &'static str, message: impl ToString) -> Public {
 
 impl WebError {
     fn public(&self) -> Public {
-        let away = |what: &str| Public {
-            retry_after_s: Some(RETRY_AFTER_S),
-            ..public(503, "unavailable", format!("{what} does not answer; try again soon"))
-        };
         match self {
             Self::Unauthenticated => public(401, "unauthenticated", "sign in first"),
             Self::NotFound => public(404, "not_found", "there is no such file or folder"),
@@ -140,6 +171,10 @@ impl WebError {
                 field: Some("name"),
                 ..public(409, "name_taken", "this name is taken; choose another")
             },
+            Self::Ended(code, message) => public(410, code, message),
+            Self::ShareCode => public(403, "code_required", "enter the code of this share"),
+            Self::WrongCode => public(403, "wrong_code", "this is not the code of this share"),
+            Self::BadLink => public(403, "bad_link", "the link is wrong or has expired"),
             Self::Conflict(code, message) => public(409, code, message),
             Self::InvalidName(field, want) => {
                 Public { field: Some(field), ..public(400, "invalid_name", want) }
@@ -159,6 +194,18 @@ impl WebError {
                 "length_required",
                 "send a large file alone or last, give its part a Content-Length, or use PUT",
             ),
+            Self::WrongOffset
+            | Self::WrongChecksum
+            | Self::WrongHash
+            | Self::UploadLocked(_)
+            | Self::TusVersion => self.public_of_uploads(),
+            Self::Forbidden
+            | Self::Scope
+            | Self::CodeRequired
+            | Self::BadCode
+            | Self::TotpOn
+            | Self::TotpOff
+            | Self::OwnAccount => self.public_of_accounts(),
             Self::Request(error) => {
                 let (status, code) = error.public();
                 public(status, code, error)
@@ -167,6 +214,17 @@ impl WebError {
                 let (status, code) = error.public();
                 public(status, code, error)
             }
+            _ => self.public_of_servers(),
+        }
+    }
+
+    /// What is not the client's doing.
+    fn public_of_servers(&self) -> Public {
+        let away = |what: &str| Public {
+            retry_after_s: Some(RETRY_AFTER_S),
+            ..public(503, "unavailable", format!("{what} does not answer; try again soon"))
+        };
+        match self {
             Self::Db(DbError::Statement(_) | DbError::Schema(_)) | Self::Internal(_) => {
                 public(500, "internal", "something went wrong here; it was recorded")
             }
@@ -176,7 +234,7 @@ impl WebError {
                 public(507, "storage_full", "the file store is full; tell the administrator")
             }
             Self::Files(_) => away("the file store"),
-            Self::Busy(_) | Self::Settled(_) => away("this service"),
+            _ => away("this service"),
         }
     }
 
@@ -185,6 +243,47 @@ impl WebError {
         let face = self.public();
         self.log(face.status);
         (face.code, face.message)
+    }
+
+    /// What only resumable uploads have.
+    fn public_of_uploads(&self) -> Public {
+        match self {
+            Self::WrongChecksum => {
+                public(460, "checksum_mismatch", "this chunk was damaged on its way; send it again")
+            }
+            Self::WrongHash => public(
+                422,
+                "hash_mismatch",
+                "the file is not the one that was announced; nothing was kept",
+            ),
+            Self::UploadLocked(after_s) => Public {
+                retry_after_s: Some(*after_s),
+                ..public(423, "upload_locked", "another request of this upload is under way")
+            },
+            Self::TusVersion => public(412, "tus_version", "send Tus-Resumable: 1.0.0"),
+            _ => public(409, "wrong_offset", "ask for the offset with HEAD and go on from there"),
+        }
+    }
+
+    /// What only accounts have.
+    fn public_of_accounts(&self) -> Public {
+        match self {
+            Self::Scope => {
+                public(403, "scope", "this token does not permit it; sign in, or use another token")
+            }
+            Self::CodeRequired => {
+                public(401, "code_required", "send the code of your authenticator as well")
+            }
+            Self::BadCode => public(401, "bad_code", "this code is wrong, or was used already"),
+            Self::TotpOn => public(409, "totp_on", "there is a second factor already"),
+            Self::TotpOff => public(409, "totp_off", "there is no second factor"),
+            Self::OwnAccount => public(
+                409,
+                "own_account",
+                "nobody may disable themselves or give up their own administration",
+            ),
+            _ => public(403, "forbidden", "only administrators may do this"),
+        }
     }
 
     /// Whether somebody must look, or at least may want to know.

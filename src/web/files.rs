@@ -4,15 +4,20 @@
 //! their way to a reader never come through here.
 
 use net::client::pool::PoolSettings;
-use net::client::storage::Content;
+use net::client::storage::{Content, Download};
+use net::client::tracker::Trackers;
 use net::client::{Client, ClientError};
 use net::ports::World;
 use proto::fileid::FileId;
 use proto::ids::{Extension, GroupName};
 use proto::status::Status;
+use proto::storage::info::InfoFlags;
 use tokio::sync::OnceCell;
 
 use crate::config::{Address, Store};
+
+/// Spares the store the sum of a file whose name has none.
+const NO_CRC: u8 = 1;
 
 /// Why the store did not do something.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +37,14 @@ impl FilesError {
     pub(crate) fn is_full(&self) -> bool {
         matches!(self, Self::Client(ClientError::Refused { status: Status::ENOSPC, .. }))
     }
+}
+
+/// What the store has of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Inspected {
+    pub(crate) size: u64,
+    /// Its bytes were compared with a sum, and have another one.
+    pub(crate) damaged: bool,
 }
 
 /// The cluster that keeps the bytes.
@@ -62,10 +75,93 @@ impl Files {
         Ok(client.upload(group.as_ref(), extension, size, content).await?)
     }
 
+    /// Stores the first `size` bytes of a file that grows.
+    pub(crate) async fn begin(
+        &self,
+        size: u64,
+        name: &str,
+        content: &mut dyn Content,
+    ) -> Result<FileId, FilesError> {
+        let group = self.store.group.as_deref().and_then(GroupName::parse);
+        let extension = Extension::of_file(name);
+        let client = self.client().await?;
+        Ok(client.upload_appender(group.as_ref(), extension, size, content).await?)
+    }
+
+    /// Writes `size` bytes into a file that grows, at `offset`: wholly or not at all, and the
+    /// same again when repeated, which appending would not be.
+    pub(crate) async fn write_at(
+        &self,
+        file_id: &str,
+        offset: u64,
+        size: u64,
+        content: &mut dyn Content,
+    ) -> Result<(), FilesError> {
+        Ok(self.client().await?.modify(&parse(file_id)?, offset, size, content).await?)
+    }
+
+    /// The sum of what the store has, computed from its bytes if the name carries none.
+    pub(crate) async fn crc32(&self, file_id: &str) -> Result<u32, FilesError> {
+        Ok(self.client().await?.info(&parse(file_id)?).await?.crc32)
+    }
+
+    /// What the store has of a file; None if nothing. With `sums` its bytes are compared with the
+    /// sum in its name, where there is one.
+    pub(crate) async fn inspect(
+        &self,
+        file_id: &str,
+        sums: bool,
+    ) -> Result<Option<Inspected>, FilesError> {
+        let (id, client) = (parse(file_id)?, self.client().await?);
+        let size = match client.info_with(&id, InfoFlags(NO_CRC)).await {
+            Err(error) if error.is_not_found() => return Ok(None),
+            found => found?.size,
+        };
+        let want = id.name.record().filter(|record| !record.size.is_appender());
+        let damaged = match want.filter(|_| sums) {
+            None => false,
+            Some(record) => {
+                let mut sum = crc32fast::Hasher::new();
+                let mut found = client.download(&id, 0, 0).await?;
+                while let Some(chunk) = found.chunk().await? {
+                    sum.update(&chunk);
+                }
+                sum.finalize() != record.crc32
+            }
+        };
+        Ok(Some(Inspected { size, damaged }))
+    }
+
+    /// `size` bytes from `offset` on; `size` is at least 1.
+    pub(crate) async fn read(
+        &self,
+        file_id: &str,
+        offset: u64,
+        size: usize,
+    ) -> Result<Vec<u8>, FilesError> {
+        let client = self.client().await?;
+        let mut found = client.download(&parse(file_id)?, offset, size as u64).await?;
+        let mut whole = Vec::with_capacity(size);
+        while let Some(chunk) = found.chunk().await? {
+            whole.extend_from_slice(&chunk);
+        }
+        Ok(whole)
+    }
+
+    /// The trackers, for questions about the cluster.
+    pub(crate) async fn trackers(&self) -> Result<&Trackers, FilesError> {
+        Ok(self.client().await?.trackers())
+    }
+
+    /// Begins to read a stored file.
+    pub(crate) async fn open(&self, file_id: &str) -> Result<Download, FilesError> {
+        let id = FileId::parse(file_id).map_err(|_| FilesError::NoFileId(file_id.to_owned()))?;
+        Ok(self.client().await?.download(&id, 0, 0).await?)
+    }
+
     /// Removes a stored file; fine if it is not there.
     pub(crate) async fn remove(&self, file_id: &str) -> Result<(), FilesError> {
-        let id = FileId::parse(file_id).map_err(|_| FilesError::NoFileId(file_id.to_owned()))?;
-        match self.client().await?.delete(&id).await {
+        match self.client().await?.delete(&parse(file_id)?).await {
             Err(error) if error.is_not_found() => Ok(()),
             done => Ok(done?),
         }
@@ -92,6 +188,10 @@ impl Files {
         };
         Ok(Client::new(self.world.clone(), settings, trackers))
     }
+}
+
+fn parse(file_id: &str) -> Result<FileId, FilesError> {
+    FileId::parse(file_id).map_err(|_| FilesError::NoFileId(file_id.to_owned()))
 }
 
 /// Whether the name that the storage chose carries the sum of what was sent.

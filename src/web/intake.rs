@@ -278,6 +278,7 @@ pub(crate) async fn publish(
         done => told(done?),
     };
     if let Ok(node) = &done {
+        app.metrics.stored(node.size);
         app.notify.tell(to.owner, &Event::files([node.parent, to.parent]));
     }
     done

@@ -1,4 +1,9 @@
-//! `POST /api/login`, `POST /api/logout`, `GET /api/session`: opens, ends and shows sessions.
+//! `POST /api/login`, `POST /api/logout`: opens and ends sessions. What an account does with
+//! itself once it is signed in stands in the files below.
+
+mod second_factor; // /api/totp
+mod sessions; // /api/session, /api/sessions, /api/password
+mod tokens; // /api/tokens
 
 use serde::Deserialize;
 
@@ -10,23 +15,26 @@ use crate::name::UserName;
 use crate::password::Password;
 use crate::request::{Method, Request};
 use crate::response::Response;
+use crate::throttle::Attempt;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Form {
     name: String,
     password: String,
+    code: Option<String>,
 }
 
 pub(crate) async fn handle(app: &App, request: Request) -> Result<Response, WebError> {
     match (request.segments().as_slice(), request.method()) {
         (["api", "login"], Method::Post) => login(app, request).await,
         (["api", "logout"], Method::Post) => logout(app, request).await,
-        (["api", "session"], Method::Get | Method::Head) => {
-            json(200, &serde_json::json!({ "user": app.user(&request).await? }))
-        }
         (["api", "login" | "logout"], _) => Err(WebError::WrongMethod("POST")),
-        (["api", "session"], _) => Err(WebError::WrongMethod("GET, HEAD")),
+        (["api", "session" | "sessions" | "password", ..], _) => {
+            sessions::handle(app, request).await
+        }
+        (["api", "totp", ..], _) => second_factor::handle(app, request).await,
+        (["api", "tokens", ..], _) => tokens::handle(app, request).await,
         _ => Err(WebError::NoRoute),
     }
 }
@@ -35,9 +43,7 @@ async fn login(app: &App, mut request: Request) -> Result<Response, WebError> {
     let form: Form = request.json(app.json_bytes_max()).await?;
     let name = UserName::parse(&form.name).ok_or(WebError::BadCredentials)?;
     let password = Password::typed(&form.password).ok_or(WebError::BadCredentials)?;
-    let from = client(&request);
-    let attempt = app.throttle.login(&name.key, from).await?;
-
+    let attempt = app.throttle.login(&name.key, client(&request)).await?;
     let (id, fits) = match compare(app, &name, password).await {
         Ok(compared) => compared,
         Err(error) => {
@@ -45,27 +51,65 @@ async fn login(app: &App, mut request: Request) -> Result<Response, WebError> {
             return Err(error);
         }
     };
-    let address = from.to_string();
-    let deed = Audit {
-        at: app.now(),
-        actor: id,
-        action: if fits { "login" } else { "login_refused" },
-        node: None,
-        address: &address,
-        detail: &name.key,
+    let Some(known) = id.filter(|_| fits) else {
+        note(app, &request, id, "login_refused", &name).await?;
+        return Err(WebError::BadCredentials);
     };
-    app.db.note(deed).await?;
-    let Some(id) = id.filter(|_| fits) else { return Err(WebError::BadCredentials) };
+    let code = form.code.as_deref().filter(|code| !code.is_empty());
+    let attempt = second_step(app, &request, known, &name, code, attempt).await?;
+    note(app, &request, id, "login", &name).await?;
     app.throttle.succeeded(attempt).await?;
 
     // The session this browser had is over; nobody else's is.
     if let Some(old) = app.token(&request) {
         app.sessions.end(&old).await?;
     }
-    let user = app.db.user(id).await?.ok_or(WebError::BadCredentials)?;
-    let token = app.sessions.open(id, app.now(), &*app.world.random).await?;
+    let user = app.db.user(known).await?.ok_or(WebError::BadCredentials)?;
+    let token = app.open_session(known, &request).await?;
     let response = json(200, &serde_json::json!({ "user": user }))?;
     app.with_session(response, &request, &token)
+}
+
+/// Asks for the second factor where there is one. Hands the attempt on if it may go on: a wrong
+/// code stays counted, a missing one is no guess.
+async fn second_step(
+    app: &App,
+    request: &Request,
+    user: UserId,
+    name: &UserName,
+    code: Option<&str>,
+    attempt: Attempt,
+) -> Result<Attempt, WebError> {
+    let factor = app.db.second_factor(user).await?.filter(|factor| factor.confirmed);
+    let Some(factor) = factor else { return Ok(attempt) };
+    let Some(code) = code else {
+        app.throttle.not_made(attempt).await?;
+        return Err(WebError::CodeRequired);
+    };
+    match second_factor::check(app, user, &factor, code).await {
+        Ok(()) => Ok(attempt),
+        Err(WebError::BadCode) => {
+            note(app, request, Some(user), "login_code_refused", name).await?;
+            Err(WebError::BadCode)
+        }
+        Err(error) => {
+            app.throttle.not_made(attempt).await?;
+            Err(error)
+        }
+    }
+}
+
+async fn note(
+    app: &App,
+    request: &Request,
+    actor: Option<UserId>,
+    action: &'static str,
+    name: &UserName,
+) -> Result<(), WebError> {
+    let address = client(request).to_string();
+    let address = &*address;
+    let deed = Audit { at: app.now(), actor, action, node: None, address, detail: &name.key };
+    Ok(app.db.note(deed).await?)
 }
 
 /// Whose name it is, and whether the password is theirs. Unknown names cost the same work, so

@@ -4,7 +4,7 @@
 //! `/api/disk` is one tree, `/api/mydisk` is what goes across it.
 
 mod across; // search, recent, favourites, usage
-mod batch; // many at once, each with its own result
+mod many; // many at once, each with its own result
 mod trash; // what was thrown away
 
 use serde::Deserialize;
@@ -47,13 +47,13 @@ async fn disk(app: &App, request: Request, rest: &[&str]) -> Result<Response, We
     match (rest, request.method()) {
         ([], Method::Post) => make_folder(app, request).await,
         ([], _) => Err(WebError::WrongMethod("POST")),
-        (["rename"], Method::Post) => batch::rename(app, request).await,
-        (["move"], Method::Post) => batch::move_all(app, request).await,
-        (["copy"], Method::Post) => batch::copy(app, request).await,
-        (["trash"], Method::Post) => batch::throw_away(app, request).await,
+        (["rename"], Method::Post) => many::rename(app, request).await,
+        (["move"], Method::Post) => many::move_all(app, request).await,
+        (["copy"], Method::Post) => many::copy(app, request).await,
+        (["trash"], Method::Post) => many::throw_away(app, request).await,
         ([folder], Method::Get | Method::Head) => list(app, &request, folder).await,
         ([node], Method::Patch) => change(app, request, node).await,
-        ([node], Method::Delete) => batch::throw_one(app, &request, node).await,
+        ([node], Method::Delete) => many::throw_one(app, &request, node).await,
         (["rename" | "move" | "copy" | "trash"], _) => Err(WebError::WrongMethod("POST")),
         ([_], _) => Err(WebError::WrongMethod("GET, HEAD, PATCH, DELETE")),
         ([node, "info"], Method::Get | Method::Head) => info(app, &request, node).await,
@@ -116,7 +116,7 @@ async fn change(app: &App, mut request: Request, node: &str) -> Result<Response,
         None => None,
     };
     let parent = match form.parent {
-        Some(parent) => Some(batch::folder(app, &user, &parent).await?),
+        Some(parent) => Some(many::folder(app, &user, &parent).await?),
         None => None,
     };
     if name.is_none() && parent.is_none() {
@@ -125,5 +125,8 @@ async fn change(app: &App, mut request: Request, node: &str) -> Result<Response,
     let node = grant.node_id().ok_or(WebError::NotFound)?;
     let address = client(&request).to_string();
     let change = Change { node, name, parent, rename: false };
-    json(200, &app.db.change_node(actor(app, &user, &address), &change).await??)
+    let from = grant.node().and_then(|node| node.parent);
+    let node = app.db.change_node(actor(app, &user, &address), &change).await??;
+    app.notify.tell(user.id, &Event::files([from, node.parent]));
+    json(200, &node)
 }

@@ -110,6 +110,14 @@ pub(crate) fn label(typed: &str) -> Option<String> {
     (fits && !label.chars().any(is_unsafe)).then_some(label)
 }
 
+/// An e-mail address: only what every one has; whether it exists is known when a letter arrives.
+pub(crate) fn email_address(typed: &str) -> Option<String> {
+    let email = label(typed)?;
+    let (who, host) = email.split_once('@')?;
+    let plain = !email.contains(char::is_whitespace);
+    (!who.is_empty() && !host.is_empty() && plain).then_some(email)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

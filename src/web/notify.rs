@@ -34,11 +34,13 @@ impl Event {
     }
 
     /// What is in the recycle bin.
+    #[allow(dead_code, reason = "for the routes that change it")]
     pub(crate) fn trash() -> Self {
         Self::plain("trash")
     }
 
     /// The user's shares.
+    #[allow(dead_code, reason = "for the routes that change it")]
     pub(crate) fn shares() -> Self {
         Self::plain("shares")
     }

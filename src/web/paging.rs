@@ -5,6 +5,7 @@
 
 use crate::db::{Cursor, Order, Page, Sort, TimeCursor};
 use crate::error::WebError;
+use crate::ids::NodeId;
 use crate::request::Fields;
 
 /// Entries of a page when the request does not say.
@@ -55,6 +56,33 @@ pub(crate) fn limit_of(query: &Fields, default: u64, max: u64) -> Result<u64, We
 pub(crate) fn time_cursor(query: &Fields) -> Result<Option<TimeCursor>, WebError> {
     let Some(text) = query.get("cursor") else { return Ok(None) };
     TimeCursor::parse(text).map(Some).ok_or(BAD_CURSOR)
+}
+
+/// The first `limit` of rows of which one more was asked for, and the cursor of the next page.
+pub(crate) fn cut<T>(
+    mut rows: Vec<T>,
+    limit: u64,
+    cursor: impl Fn(&T) -> String,
+) -> (Vec<T>, Option<String>) {
+    let more = limit < rows.len() as u64;
+    rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    let next = rows.last().filter(|_| more).map(cursor);
+    (rows, next)
+}
+
+/// Ids with commas between them.
+pub(crate) fn ids(list: &str, most: u64) -> Result<Vec<NodeId>, WebError> {
+    let mut ids: Vec<NodeId> = Vec::new();
+    for text in list.split(',') {
+        let id = NodeId::parse(text).ok_or(WebError::Invalid("ids", "use ids with commas"))?;
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+        if most < ids.len() as u64 {
+            return Err(WebError::Invalid("ids", "use fewer at a time"));
+        }
+    }
+    Ok(ids)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Argon2, PasswordHasher, PasswordVerifier};
+use net::ports::Random;
 use tokio::sync::Semaphore;
 use unicode_normalization::UnicodeNormalization;
 
@@ -14,6 +15,20 @@ use crate::error::WebError;
 
 const CHARS_MIN: usize = 8;
 const CHARS_MAX: usize = 128;
+
+/// What generated passwords are made of: 32 characters that cannot be mistaken for one another,
+/// so each carries five bits.
+const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+/// A hundred bits.
+const GENERATED_CHARS: usize = 20;
+
+/// A password nobody has chosen, to be shown once.
+pub(crate) fn generate(random: &dyn Random) -> String {
+    let mut bytes = [0; GENERATED_CHARS];
+    random.fill(&mut bytes);
+    let character = |byte: &u8| ALPHABET.get(usize::from(*byte % 32)).copied().unwrap_or(b'a');
+    bytes.iter().map(character).map(char::from).collect()
+}
 
 /// The most common passwords of eight characters and more, one a line, sorted: from the list
 /// that `zxcvbn` (MIT) distilled from public leaks, and some that are common in China.

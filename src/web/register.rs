@@ -5,13 +5,14 @@ use serde::Deserialize;
 use crate::app::{App, client, json};
 use crate::db::{DbError, NewUser, Role};
 use crate::error::WebError;
-use crate::name::{UserName, label};
+use crate::name::{UserName, email_address, label};
 use crate::password::Password;
 use crate::request::{Method, Request};
 use crate::response::Response;
 
 const NAME_RULE: &str = "use 2 to 32 letters, digits, dots, hyphens or underscores";
 const LABEL_RULE: &str = "use 1 to 255 bytes without control characters";
+const EMAIL_RULE: &str = "use an address such as name@example.com";
 const LOCALE: &str = "zh";
 
 #[derive(Deserialize)]
@@ -37,7 +38,10 @@ pub(crate) async fn handle(app: &App, mut request: Request) -> Result<Response, 
         None => name.shown.clone(),
     };
     let email = form.email.filter(|typed| !typed.trim().is_empty());
-    let email = email.map(|typed| email_address(&typed)).transpose()?;
+    let email = match email {
+        Some(typed) => Some(email_address(&typed).ok_or(WebError::Invalid("email", EMAIL_RULE))?),
+        None => None,
+    };
     let password = Password::choose(&form.password, &name.shown)?;
     app.throttle.registration(client(&request)).await?;
 
@@ -57,17 +61,7 @@ pub(crate) async fn handle(app: &App, mut request: Request) -> Result<Response, 
         done => done?,
     };
     let user = app.db.user(id).await?.ok_or(WebError::Unauthenticated)?;
-    let token = app.sessions.open(id, app.now(), &*app.world.random).await?;
+    let token = app.open_session(id, &request).await?;
     let response = json(201, &serde_json::json!({ "user": user }))?;
     app.with_session(response, &request, &token)
-}
-
-/// Only what every address has; whether it exists is known when a letter arrives.
-fn email_address(typed: &str) -> Result<String, WebError> {
-    let refused = WebError::Invalid("email", "use an address such as name@example.com");
-    let Some(email) = label(typed) else { return Err(refused) };
-    let halves = email.split_once('@');
-    let plain = !email.contains(char::is_whitespace);
-    let fits = halves.is_some_and(|(who, host)| !who.is_empty() && !host.is_empty() && plain);
-    if fits { Ok(email) } else { Err(refused) }
 }

@@ -20,6 +20,13 @@ const FIRST: &str = "
 if redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[1]) then return 1 end
 return 0";
 
+const GET: &str = "return redis.call('GET', KEYS[1])";
+
+/// KEYS name; ARGV text, ms it lives.
+const PUT: &str = "
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1";
+
 /// Whether the query asks for a file to be shown and not saved.
 pub(crate) fn inline(query: &Fields) -> Result<bool, WebError> {
     match query.get("inline") {
@@ -60,6 +67,24 @@ pub(crate) async fn count(app: &App, by: &str, node: &Node) {
 pub(crate) async fn first(app: &App, key: &str, for_ms: u64) -> Result<bool, WebError> {
     let done: u64 = app.cache.run(&Script::new(FIRST), &[key.to_owned()], &[for_ms]).await?;
     Ok(done == 1)
+}
+
+/// Whether [`first`] was asked for `key` not long ago.
+pub(crate) async fn seen(app: &App, key: &str) -> Result<bool, WebError> {
+    Ok(get(app, key).await?.is_some())
+}
+
+/// What was [`put`] under `key`.
+pub(crate) async fn get(app: &App, key: &str) -> Result<Option<String>, WebError> {
+    let no_args: [u64; 0] = [];
+    Ok(app.cache.run(&Script::new(GET), &[key.to_owned()], &no_args).await?)
+}
+
+/// Remembers a short text for a while.
+pub(crate) async fn put(app: &App, key: &str, value: &str, for_ms: u64) -> Result<(), WebError> {
+    let args = [value.to_owned(), for_ms.to_string()];
+    let _: i64 = app.cache.run(&Script::new(PUT), &[key.to_owned()], &args).await?;
+    Ok(())
 }
 
 /// The answer that nginx turns into the file.

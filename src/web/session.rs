@@ -1,7 +1,7 @@
 //! Sessions: opaque tokens, kept hashed, that end when idle, when old, or when told to.
 //!
 //! ```text
-//! sess:<sha-256 of the token, hex>   hash   user, created    expires
+//! sess:<sha-256 of the token, hex>   hash   user, created, used, address, agent    expires
 //! user_sess:<user id>                set    those hashes     expires with the last of them
 //! ```
 //!
@@ -12,12 +12,19 @@ use net::ports::Random;
 use redis::Script;
 use sha2::{Digest, Sha256};
 
+use crate::app::client;
 use crate::cache::Cache;
 use crate::config::Limits;
 use crate::error::WebError;
+use crate::hex::hex;
 use crate::ids::{UnixMs, UserId};
+use crate::request::Request;
 
 const TOKEN_BYTES: usize = 32;
+/// Digits of a session's hash that name it.
+const ID_CHARS: usize = 32;
+/// Of what a browser calls itself.
+const AGENT_CHARS_MAX: usize = 200;
 
 /// KEYS session, user's set; ARGV hash, user, now, idle, absolute, most sessions of a user.
 /// Forgets ended sessions of the user, and the oldest if there are too many.
@@ -38,7 +45,8 @@ if oldest and tonumber(ARGV[6]) <= live then
     redis.call('DEL', 'sess:' .. oldest)
     redis.call('SREM', KEYS[2], oldest)
 end
-redis.call('HSET', KEYS[1], 'user', ARGV[2], 'created', ARGV[3])
+redis.call('HSET', KEYS[1], 'user', ARGV[2], 'created', ARGV[3], 'used', ARGV[3],
+    'address', ARGV[7], 'agent', ARGV[8])
 redis.call('PEXPIRE', KEYS[1], math.min(tonumber(ARGV[4]), tonumber(ARGV[5])))
 redis.call('SADD', KEYS[2], ARGV[1])
 redis.call('PEXPIRE', KEYS[2], ARGV[5])
@@ -54,7 +62,30 @@ if left <= 0 then
     return false
 end
 redis.call('PEXPIRE', KEYS[1], math.min(tonumber(ARGV[2]), left))
+redis.call('HSET', KEYS[1], 'used', ARGV[1])
 return found[1]";
+
+/// KEYS user's set. Hash, created, used, address and agent of each session, one after another.
+const LIST: &str = "
+local all = {}
+for _, hash in ipairs(redis.call('SMEMBERS', KEYS[1])) do
+    local found = redis.call('HMGET', 'sess:' .. hash, 'created', 'used', 'address', 'agent')
+    if found[1] then
+        table.insert(all, hash)
+        for at = 1, 4 do table.insert(all, found[at] or '') end
+    end
+end
+return all";
+
+/// KEYS user's set; ARGV the hash that stays, or nothing.
+const END_OTHERS: &str = "
+for _, hash in ipairs(redis.call('SMEMBERS', KEYS[1])) do
+    if hash ~= ARGV[1] then
+        redis.call('DEL', 'sess:' .. hash)
+        redis.call('SREM', KEYS[1], hash)
+    end
+end
+return 1";
 
 /// KEYS session; ARGV hash.
 const END: &str = "
@@ -68,7 +99,7 @@ return 1";
 pub(crate) struct Token(String);
 
 impl Token {
-    fn new(random: &dyn Random) -> Self {
+    pub(crate) fn new(random: &dyn Random) -> Self {
         let mut bytes = [0; TOKEN_BYTES];
         random.fill(&mut bytes);
         Self(hex(&bytes))
@@ -86,27 +117,38 @@ impl Token {
         &self.0
     }
 
-    fn hash(&self) -> String {
+    pub(crate) fn hash(&self) -> String {
         hex(&Sha256::digest(&self.0))
     }
 }
 
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// Where a session was opened from.
+pub(crate) struct Origin {
+    pub(crate) address: String,
+    /// What the browser calls itself.
+    pub(crate) agent: String,
 }
 
-/// The bytes that [`hex`] wrote; None for anything else, capitals included.
-pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digit = |b: &u8| match b {
-        b'0'..=b'9' => Some(b - b'0'),
-        b'a'..=b'f' => Some(b - b'a' + 10),
-        _ => None,
-    };
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    if !rest.is_empty() {
-        return None;
+impl Origin {
+    pub(crate) fn of(request: &Request) -> Self {
+        let agent = request.header("user-agent").unwrap_or_default();
+        let agent: String = String::from_utf8_lossy(agent).chars().take(AGENT_CHARS_MAX).collect();
+        Self { address: client(request).to_string(), agent }
     }
-    pairs.iter().map(|[high, low]| Some(digit(high)? << 4 | digit(low)?)).collect()
+}
+
+/// A session as its user sees it; the shape of `Session` in the API.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct Shown {
+    /// Half of the hash: names the session, and opens nothing.
+    pub(crate) id: String,
+    pub(crate) created_ms: u64,
+    pub(crate) used_ms: u64,
+    pub(crate) address: String,
+    pub(crate) agent: String,
+    pub(crate) current: bool,
+    #[serde(skip)]
+    hash: String,
 }
 
 /// Opens, finds and ends sessions.
@@ -118,6 +160,8 @@ pub(crate) struct Sessions {
     open: Script,
     find: Script,
     end: Script,
+    list: Script,
+    end_others: Script,
 }
 
 impl Sessions {
@@ -130,6 +174,8 @@ impl Sessions {
             open: Script::new(OPEN),
             find: Script::new(FIND),
             end: Script::new(END),
+            list: Script::new(LIST),
+            end_others: Script::new(END_OTHERS),
         }
     }
 
@@ -142,6 +188,7 @@ impl Sessions {
     pub(crate) async fn open(
         &self,
         user: UserId,
+        from: Origin,
         now: UnixMs,
         random: &dyn Random,
     ) -> Result<Token, WebError> {
@@ -155,6 +202,8 @@ impl Sessions {
             self.idle_ms.to_string(),
             self.absolute_ms.to_string(),
             self.per_user_max.to_string(),
+            from.address,
+            from.agent,
         ];
         let _: i64 = self.cache.run(&self.open, &keys, &args).await?;
         Ok(token)
@@ -170,6 +219,58 @@ impl Sessions {
         let args = [now.0, self.idle_ms, self.absolute_ms];
         let found: Option<String> = self.cache.run(&self.find, &keys, &args).await?;
         Ok(found.as_deref().and_then(UserId::parse))
+    }
+
+    /// The sessions of a user, the newest first.
+    pub(crate) async fn list(
+        &self,
+        user: UserId,
+        current: Option<&Token>,
+    ) -> Result<Vec<Shown>, WebError> {
+        let no_args: [u64; 0] = [];
+        let keys = [format!("user_sess:{user}")];
+        let flat: Vec<String> = self.cache.run(&self.list, &keys, &no_args).await?;
+        let current = current.map(Token::hash);
+        let mut all: Vec<Shown> = flat
+            .as_chunks::<5>()
+            .0
+            .iter()
+            .map(|one| {
+                let [hash, created, used, address, agent] = one;
+                Shown {
+                    id: hash.get(..ID_CHARS).unwrap_or_default().to_owned(),
+                    created_ms: created.parse().unwrap_or_default(),
+                    used_ms: used.parse().unwrap_or_default(),
+                    address: address.clone(),
+                    agent: agent.clone(),
+                    current: current.as_deref() == Some(hash),
+                    hash: hash.clone(),
+                }
+            })
+            .collect();
+        all.sort_by(|a, b| (b.created_ms, &b.id).cmp(&(a.created_ms, &a.id)));
+        Ok(all)
+    }
+
+    /// Ends the session that [`Shown::id`] names; false if the user has none like it.
+    pub(crate) async fn end_by_id(&self, user: UserId, id: &str) -> Result<bool, WebError> {
+        let all = self.list(user, None).await?;
+        let Some(found) = all.into_iter().find(|shown| shown.id == id) else { return Ok(false) };
+        let keys = [format!("sess:{}", found.hash)];
+        let _: i64 = self.cache.run(&self.end, &keys, &[found.hash]).await?;
+        Ok(true)
+    }
+
+    /// Ends all sessions of a user but `kept`.
+    pub(crate) async fn end_others(
+        &self,
+        user: UserId,
+        kept: Option<&Token>,
+    ) -> Result<(), WebError> {
+        let keys = [format!("user_sess:{user}")];
+        let kept = kept.map(Token::hash).unwrap_or_default();
+        let _: i64 = self.cache.run(&self.end_others, &keys, &[kept]).await?;
+        Ok(())
     }
 
     /// Ends a session; harmless if it has ended.

@@ -16,8 +16,8 @@ use redis::Script;
 
 use crate::cache::Cache;
 use crate::error::WebError;
+use crate::hex::hex;
 use crate::ids::{UnixMs, UserId};
-use crate::session::hex;
 
 /// A slot lapses so long after its last renewal.
 const SLOT_MS: u64 = 120_000;

@@ -45,6 +45,10 @@ pub(crate) async fn sweep(app: &App) -> Result<(), DbError> {
         log::info!("gave up {swept} uploads that died");
     }
     purge(app).await?;
+    let expired = app.db.sweep_uploads(app.now()).await?;
+    if 0 < expired {
+        log::info!("gave up {expired} resumable uploads that nobody went on with");
+    }
     for _ in 0..BATCHES_MAX {
         if sweep_batch(app).await? < GARBAGE_BATCH {
             break;

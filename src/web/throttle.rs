@@ -13,7 +13,8 @@ use sha2::{Digest, Sha256};
 use crate::cache::Cache;
 use crate::config::Limits;
 use crate::error::WebError;
-use crate::session::hex;
+use crate::hex::hex;
+use crate::ids::UserId;
 
 /// KEYS counters; ARGV window in ms, then the most of each. 0, or the ms until it may be tried.
 const TAKE: &str = "
@@ -42,6 +43,11 @@ const KNOWN: &str = "return redis.call('EXISTS', KEYS[1])";
 const KNOWN_MS: u64 = 30 * 24 * 3600 * 1000;
 /// The window in which registrations are counted.
 const REGISTRATION_WINDOW_MS: u64 = 3600 * 1000;
+
+/// The window in which instant uploads are counted.
+const INSTANT_WINDOW_MS: u64 = 3600 * 1000;
+/// Objections to shares from one address in an hour.
+const REPORTS_MAX: u64 = 50;
 
 /// An attempt that was counted; given back with [`Throttle::succeeded`] or
 /// [`Throttle::not_made`].
@@ -124,6 +130,55 @@ impl Throttle {
             ),
             ("lim:register:all".to_owned(), self.limits.registrations_total_max),
         ];
+        self.take(counted, REGISTRATION_WINDOW_MS).await.map(drop)
+    }
+
+    /// Counts one request for an instant upload.
+    pub(crate) async fn instant(&self, user: UserId) -> Result<(), WebError> {
+        let counted = vec![(format!("lim:instant:{user}"), self.limits.instant_per_user_max)];
+        self.take(counted, INSTANT_WINDOW_MS).await.map(drop)
+    }
+
+    /// Counts one try at what proves that somebody who is signed in, or nearly, is who they say:
+    /// a password or the code of a second factor.
+    pub(crate) async fn proof(&self, user: UserId) -> Result<Attempt, WebError> {
+        let counter = format!("lim:proof:{user}");
+        let most = self.limits.second_factors_per_user_max;
+        let window_ms = self.limits.login_window_s.saturating_mul(1000);
+        let counters = self.take(vec![(counter, most)], window_ms).await?;
+        Ok(Attempt { counters, known: format!("lim:proved:{user}") })
+    }
+
+    /// Counts one try at an API token.
+    pub(crate) async fn token(&self, from: IpAddr) -> Result<Attempt, WebError> {
+        let from = network(from);
+        let counter = format!("lim:token:addr:{from}");
+        let most = self.limits.token_failures_per_address_max;
+        let window_ms = self.limits.login_window_s.saturating_mul(1000);
+        let counters = self.take(vec![(counter, most)], window_ms).await?;
+        Ok(Attempt { counters, known: format!("lim:token:known:{from}") })
+    }
+
+    /// Counts one code typed for a share, right or wrong; a right one is given back.
+    pub(crate) async fn share_code(&self, share: &str, from: IpAddr) -> Result<Attempt, WebError> {
+        let from = network(from);
+        let limits = &self.limits;
+        let counted = vec![
+            (
+                format!("lim:code:pair:{share}:{from}"),
+                limits.login_failures_per_account_and_address_max,
+            ),
+            (format!("lim:code:share:{share}"), limits.login_failures_total_max),
+            (format!("lim:code:addr:{from}"), limits.login_failures_per_address_max),
+        ];
+        let window_ms = limits.login_window_s.saturating_mul(1000);
+        let counters = self.take(counted, window_ms).await?;
+        Ok(Attempt { counters, known: format!("lim:code:known:{share}:{from}") })
+    }
+
+    /// Counts one objection to a share.
+    pub(crate) async fn share_report(&self, from: IpAddr) -> Result<(), WebError> {
+        let counted = vec![(format!("lim:report:addr:{}", network(from)), REPORTS_MAX)];
         self.take(counted, REGISTRATION_WINDOW_MS).await.map(drop)
     }
 

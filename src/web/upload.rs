@@ -6,6 +6,8 @@
 //! length follows from that of the request. A long one that is not the last is refused. Files
 //! that come before the folder is named are held in the store until the form is at its end.
 
+mod tus; // `/api/uploads`: files that come in pieces
+
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -33,6 +35,7 @@ pub(crate) async fn handle(app: &Arc<App>, request: Request) -> Result<Response,
             put(app, request, &name).await
         }
         (["api", "upload"], Method::Post) => post(app, request).await,
+        (["api", "uploads"] | ["api", "uploads", _], _) => tus::handle(app, request).await,
         (["api", "upload", _], _) => Err(WebError::WrongMethod("PUT")),
         (["api", "upload"], _) => Err(WebError::WrongMethod("POST")),
         _ => Err(WebError::NoRoute),

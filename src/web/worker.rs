@@ -19,7 +19,10 @@ use crate::error::WebError;
 use crate::request::Request;
 use crate::response::{IntoResponse, Response};
 use crate::serve::{Limits, Listener, serve};
-use crate::{category, download, login, mydisk, register, sweep, upload};
+use crate::{
+    admin, category, download, events, instant, login, metrics, mydisk, register, share, sweep,
+    upload,
+};
 
 /// Which use case a worker serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +33,10 @@ enum Worker {
     Mydisk,
     Category,
     Download,
+    Instant,
+    Events,
+    Admin,
+    Share,
 }
 
 impl Worker {
@@ -41,6 +48,10 @@ impl Worker {
             "mydisk" => Some(Self::Mydisk),
             "category" => Some(Self::Category),
             "download" => Some(Self::Download),
+            "instant" => Some(Self::Instant),
+            "events" => Some(Self::Events),
+            "admin" => Some(Self::Admin),
+            "share" => Some(Self::Share),
             _ => None,
         }
     }
@@ -54,6 +65,10 @@ impl Worker {
             Self::Mydisk => mydisk::handle(app, request).await,
             Self::Category => category::handle(app, request).await,
             Self::Download => download::handle(app, request).await,
+            Self::Instant => instant::handle(app, request).await,
+            Self::Events => events::handle(app, request).await,
+            Self::Admin => admin::handle(app, request).await,
+            Self::Share => share::handle(app, request).await,
         }
     }
 }
@@ -94,6 +109,10 @@ async fn work(name: &'static str, world: World, mut stop: Stop) -> anyhow::Resul
     if worker == Worker::Upload {
         tokio::spawn(sweep::run(app.clone(), stop.clone()));
     }
+    if worker == Worker::Events {
+        tokio::spawn(events::run(app.clone(), stop.clone()));
+    }
+    tokio::spawn(metrics::run(app.clone(), name, stop.clone()));
     let limits = limits(&app.config);
     let handler = move |request: Request| {
         let app = app.clone();
@@ -105,7 +124,11 @@ async fn work(name: &'static str, world: World, mut stop: Stop) -> anyhow::Resul
 
 /// Every answer forbids guessing its type.
 async fn answer(worker: Worker, app: &Arc<App>, request: Request) -> Response {
+    let begun = app.world.clock.moment();
+    let timed = app.metrics.begin();
     let response = worker.handle(app, request).await.into_response();
+    app.metrics.answered(response.status(), app.world.clock.moment().since(begun));
+    drop(timed);
     let guarded = response.with_header("x-content-type-options", "nosniff");
     guarded.unwrap_or_else(|_| Response::empty(500))
 }

@@ -101,7 +101,7 @@ async function questions(visitor, paths, tag, found) {
 }
 
 /** Files to upload, and a network slow enough to watch them. */
-async function slowDown({ page, context }, world) {
+async function slowDown({ page, context }, world, tag) {
   await page.click("#transfer-clear");
   const client = await context.newCDPSession(page);
   await client.send("Network.emulateNetworkConditions", {
@@ -110,13 +110,16 @@ async function slowDown({ page, context }, world) {
   const more = [["海边日落.mp4", 4e6], ["dataset.zip", 3e6], ["lecture-03.mp4", 3e6],
     ["notes.md", 2e5], ["IMG_0001.jpg", 2e6]];
   const paths = [];
-  for (const [name, bytes] of more) paths.push(await makeFile(world.dir, name, bytes));
+  for (const [name, bytes] of more) {
+    // What an earlier picture has sent would be there at once.
+    paths.push(await makeFile(world.dir, name, bytes, `${name} ${tag}`));
+  }
   return { paths, client };
 }
 
 async function transfers(visitor, world, tag, found) {
   const { page, context } = visitor;
-  const { paths, client } = await slowDown(visitor, world);
+  const { paths, client } = await slowDown(visitor, world, tag);
   await page.setInputFiles("#picker", paths);
   await page.waitForFunction(() =>
     document.querySelector("#transfer-total").value > 0.02);
@@ -184,7 +187,7 @@ test("looks: the picture for the front page", async (world) => {
   const visitor = await visit(world);
   const { page } = visitor;
   await folders(visitor, world, "front", [], FILES.slice(0, -1));
-  const { paths } = await slowDown(visitor, world);
+  const { paths } = await slowDown(visitor, world, "front");
   await page.setInputFiles("#picker", paths);
   await page.waitForFunction(() => document.querySelector("#transfer-total").value > 0.2);
   await page.screenshot({ path: join(SHOTS, "front.png") });

@@ -27,6 +27,12 @@ fn site(dir: &Scratch) -> String {
         ("UP_UPLOAD", &worker),
         ("UP_MYDISK", &worker),
         ("UP_DOWNLOAD", &worker),
+        ("UP_INSTANT", &worker),
+        ("UP_ADMIN", &worker),
+        ("UP_EVENTS", &worker),
+        ("UP_CATEGORY", &worker),
+        ("UP_SHARE", &worker),
+        ("REAL_IP", ""),
     ] {
         assert!(text.contains(&format!("@{name}@")), "{name} is documented and not used");
         text = text.replace(&format!("@{name}@"), &value.replace("RUN", &here));

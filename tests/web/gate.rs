@@ -36,6 +36,9 @@ fn routes(folder: &str, file: &str) -> Vec<(&'static str, String, &'static str, 
         ("DELETE", format!("/api/mydisk/favourites/{file}"), "", vec![]),
         ("POST", "/api/disk/move".to_owned(), json, placed(file, folder)),
         ("POST", "/api/disk/copy".to_owned(), json, placed(file, folder)),
+        ("GET", format!("/api/zip?ids={file}"), "", vec![]),
+        ("GET", format!("/api/link/{file}"), "", vec![]),
+        ("POST", "/api/shares".to_owned(), json, json!({"nodes": [file]}).to_string().into_bytes()),
     ]
 }
 
@@ -65,6 +68,7 @@ const OWN: &[&str] = &[
     "/api/category",
     "/api/category/document",
     "/api/list",
+    "/api/shares",
 ];
 
 fn placed(file: &str, folder: &str) -> Vec<u8> {

@@ -9,15 +9,21 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod access; // sessions, passwords, second factors, tokens
 mod account; // registering, signing in and out, limits on guessing
+mod admin; // accounts of others, audit, cluster, figures
 mod contract; // answers against the OpenAPI document
 mod database; // what must hold between the tables
 mod disk; // one's own tree: moving, copying, the trash, search, categories
+mod events; // what changes, told to other tabs
 mod files; // in and out, quota, sharing of contents
 mod folders; // making and listing
 mod gate; // every route with somebody else's ids, from other sites, with hostile input
+mod instant; // files that somebody has already
 mod outage; // servers behind the workers go away and come back
 mod person; // somebody with a browser
+mod resumable; // uploads in pieces
+mod shares; // links for others, archives, signed links
 
 use std::sync::OnceLock;
 

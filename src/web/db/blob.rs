@@ -154,6 +154,18 @@ impl Db {
         Ok(live == Some(false))
     }
 
+    /// Lets go of a content that nothing uses, as [`release`] does with the last reference.
+    pub(crate) async fn release_unused(&self, blob: BlobId, at: UnixMs) -> Result<(), DbError> {
+        retry(move || {
+            Box::pin(async move {
+                let mut tx = self.begin().await?;
+                within(release(&mut tx, blob, at)).await?;
+                commit(tx).await
+            })
+        })
+        .await
+    }
+
     /// Drops the reservations of uploads that died; how many there were.
     pub(crate) async fn sweep_reservations(&self, now: UnixMs) -> Result<u64, DbError> {
         self.change(SWEEP, (now.0.saturating_sub(STALE_MS),)).await

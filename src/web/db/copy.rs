@@ -27,8 +27,8 @@ const SOURCE: &str = columns!(
 );
 // The purge of the source waits until the contents have been counted.
 const CHILDREN: &str = "\
-SELECT id, kind, size FROM node FORCE INDEX (node_name)
-WHERE owner = ? AND live_in = ? AND id > ? ORDER BY id LIMIT ? LOCK IN SHARE MODE";
+SELECT id, kind, size, name FROM node FORCE INDEX (node_name)
+WHERE owner = ? AND live_in = ? AND ? < name ORDER BY name LIMIT ? LOCK IN SHARE MODE";
 const TAKE_SPACE: &str = "UPDATE user SET used_bytes = used_bytes + ? WHERE id = ?";
 const COUNT: &str = "\
 UPDATE (SELECT n.blob_id, COUNT(*) AS nodes
@@ -129,10 +129,10 @@ impl Db {
         }
         let mut room = copy.nodes_max.saturating_sub(1);
         while let Some((from, to)) = folders.pop() {
-            let mut after = NodeId(0);
+            let mut after = String::new();
             loop {
-                let batch = Batch { from, to, after, top };
-                let done = self.copy_batch(who, copy, batch).await?;
+                let batch = Batch { from, to, after: after.clone(), top };
+                let done = self.copy_batch(who, copy, &batch).await?;
                 let (count, last, inner) = match done {
                     Ok(done) => done,
                     Err(refusal) => return Ok(Err(refusal)),
@@ -155,7 +155,7 @@ impl Db {
         &self,
         who: Actor<'_>,
         copy: Copy,
-        batch: Batch,
+        batch: &Batch,
     ) -> Result<Result<Copied, Refusal>, DbError> {
         retry(move || {
             Box::pin(async move {
@@ -198,16 +198,16 @@ impl Db {
 }
 
 /// Where a copy goes on.
-#[derive(Clone, Copy)]
 struct Batch {
     from: NodeId,
     to: NodeId,
-    after: NodeId,
+    /// The last name that was copied.
+    after: String,
     top: NodeId,
 }
 
 /// How many were copied, the last of them, and the folders among them with their copies.
-type Copied = (u64, Option<NodeId>, Vec<(NodeId, NodeId)>);
+type Copied = (u64, Option<String>, Vec<(NodeId, NodeId)>);
 
 /// Makes the hidden top of a copy: the copy and its source.
 async fn begin_in(
@@ -258,17 +258,18 @@ async fn batch_in(
     tx: &mut Transaction<'static>,
     who: Actor<'_>,
     copy: Copy,
-    batch: Batch,
+    batch: &Batch,
 ) -> Result<Result<Copied, Refusal>, DbError> {
     if !lock_owner(tx, who.user).await? {
         return Ok(Err(Refusal::NoUser));
     }
-    let key = (copy.from.0, batch.from.0, batch.after.0, BATCH);
-    let rows: Vec<(u64, u8, u64)> = tx.exec(CHILDREN, key).await?;
-    let Some(last) = rows.last().map(|(id, ..)| NodeId(*id)) else {
+    let key = (copy.from.0, batch.from.0, &batch.after, BATCH);
+    let rows: Vec<(u64, u8, u64, String)> = tx.exec(CHILDREN, key).await?;
+    let Some(last) = rows.last().map(|(.., name)| name.clone()) else {
         return Ok(Ok((0, None, Vec::new())));
     };
-    let bytes: u64 = rows.iter().filter(|(_, kind, _)| *kind == 1).map(|(.., size)| size).sum();
+    let files = rows.iter().filter(|(_, kind, ..)| *kind == Kind::File as u8);
+    let bytes: u64 = files.map(|(_, _, size, _)| size).sum();
     if !take_space(tx, who, bytes).await? {
         return Ok(Err(Refusal::Full));
     }

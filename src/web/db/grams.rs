@@ -16,7 +16,8 @@ use crate::media::Category;
 const ROWS_MAX: usize = 256;
 /// Pairs of a search word that are looked up: the rest is compared with the names found.
 const PAIRS_MAX: usize = 6;
-/// Entries of the shortest list that one statement walks, and how many statements a page takes.
+/// Entries of the shortest list that a statement walks after the first, and how many walks a page
+/// takes.
 const WALK_ROWS: u64 = 2000;
 const WALKS_MAX: usize = 5;
 /// Entries of all lists of one letter that are looked at.
@@ -122,8 +123,10 @@ impl Db {
         let mut found: Vec<Node> = Vec::new();
         let mut before = search.before.unwrap_or(NodeId(u64::MAX));
         let limit = usize::try_from(search.limit).unwrap_or(usize::MAX);
-        for _ in 0..WALKS_MAX {
-            let (nodes, walked) = self.walk(owner, &lists, before).await?;
+        for walk in 0..WALKS_MAX {
+            // Usually nearly every entry of the shortest list fits: the first walk is short.
+            let rows = if walk == 0 { search.limit.saturating_add(50) } else { WALK_ROWS };
+            let (nodes, walked) = self.walk(owner, &lists, before, rows).await?;
             let fits = |node: &Node| {
                 fold(&node.name).contains(&folded)
                     && search.kind.is_none_or(|kind| kind == node.kind)
@@ -176,20 +179,21 @@ impl Db {
         owner: UserId,
         lists: &[(u32, u32)],
         before: NodeId,
+        walk_rows: u64,
     ) -> Result<(Vec<Node>, Option<NodeId>), DbError> {
         let Some(((from, to), others)) = lists.split_first() else { return Ok((vec![], None)) };
         let own: Value = owner.0.into();
         let entries = if from == to {
             format!(
                 "SELECT node FROM name_gram WHERE owner = ? AND gram = ? AND node < ?
-                ORDER BY node DESC LIMIT {WALK_ROWS}"
+                ORDER BY node DESC LIMIT {walk_rows}"
             )
         } else {
             // Many lists at once are not in one order: so many of their entries are sorted.
             format!(
                 "SELECT DISTINCT node FROM (SELECT node FROM name_gram
                 WHERE owner = ? AND gram BETWEEN ? AND ? AND node < ? LIMIT {SORT_ROWS}) some
-                ORDER BY node DESC LIMIT {WALK_ROWS}"
+                ORDER BY node DESC LIMIT {walk_rows}"
             )
         };
         let mut values = vec![own.clone(), (*from).into()];
@@ -197,7 +201,7 @@ impl Db {
         values.push(before.0.into());
         let walked: Vec<u64> = self.all(&entries, Params::Positional(values.clone())).await?;
         let last = walked.last().copied().map(NodeId);
-        let last = last.filter(|_| WALK_ROWS <= walked.len() as u64);
+        let last = last.filter(|_| walk_rows <= walked.len() as u64);
         let mut sql = format!("{COLUMNS} FROM ({entries}) w ");
         for (number, (gram, _)) in others.iter().enumerate() {
             sql.push_str(&format!(

@@ -7,35 +7,52 @@
 //! Lock order inside a transaction: user, node (the parent), blob, node (the new row). Whoever
 //! changes a user's tree holds the user's row first.
 
+mod account; // settings and administration of accounts
 mod audit;
+mod backup; // the whole database as text
 mod blob; // contents: reserve, attach
 mod copy; // files and folders again, with the same contents
+mod exported; // a user's files, all of them
 mod feeds; // lists that are not one folder
 mod garbage; // stored files to be removed
 mod grams; // what names are found by
+mod inventory; // what the store must have
+mod known; // contents a hint may mean
+mod link_key; // what signed links are signed with
 mod listing; // pages of a folder
 mod migrate;
 mod node; // folders and files: what a row is
 mod place; // how a file comes into a folder
 mod resumable; // uploads that can be continued
+mod second_factor;
+mod sharing; // shares, their nodes and counters
+mod token;
 mod totals; // live files per category
 mod trash; // thrown away, restored, purged
 mod tree; // folders in folders: moving, and what is above and below
 mod user;
 
-pub(crate) use audit::Audit;
+pub(crate) use account::{Account, AccountChange, Settings, Stats};
+pub(crate) use audit::{Audit, EntryFilter};
 pub(crate) use blob::{Hashes, Reserve};
 pub(crate) use copy::Copy;
+pub(crate) use exported::Exported;
 pub(crate) use feeds::{Feed, TimeCursor};
 pub(crate) use garbage::BATCH as GARBAGE_BATCH;
 pub(crate) use grams::Search;
+pub(crate) use inventory::LiveBlob;
+pub(crate) use known::Candidate;
+pub(crate) use link_key::LinkKey;
 pub(crate) use listing::{Cursor, Order, Page, Sort};
-pub(crate) use node::{Kind, Node, Published};
+pub(crate) use node::{Kind, Node, Published, Stored};
 pub(crate) use place::{Bytes, Conflict, NewFile};
 pub(crate) use resumable::{Leased, NewUpload, Progress, Upload};
+pub(crate) use second_factor::SecondFactor;
+pub(crate) use sharing::{NewShare, ShareChange, ShareRow, ShareState, sort_nodes};
+pub(crate) use token::{ApiToken, NewToken};
 pub(crate) use trash::Back;
 pub(crate) use tree::{Actor, Change, Crumb, Refusal};
-pub(crate) use user::{NewUser, Role, User};
+pub(crate) use user::{NewUser, Role, Theme, User};
 
 use std::time::Duration;
 
@@ -152,6 +169,22 @@ impl Db {
             Box::pin(async move {
                 let mut conn = self.conn().await?;
                 within(async { Ok(conn.exec(sql, params).await?) }).await
+            })
+        })
+        .await
+    }
+
+    /// One changing statement that must not happen twice: it is begun again only if it cannot
+    /// have happened; how many rows it changed.
+    async fn change_once(&self, sql: &str, params: impl Into<Params>) -> Result<u64, DbError> {
+        let params = params.into();
+        retry(move || {
+            let params = params.clone();
+            Box::pin(async move {
+                let mut tx = self.begin().await?;
+                let changed =
+                    within(async { Ok(tx.exec_iter(sql, params).await?.affected_rows()) }).await?;
+                commit(tx).await.map(|()| changed)
             })
         })
         .await

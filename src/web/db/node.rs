@@ -60,7 +60,8 @@ pub(crate) struct Node {
     pub(crate) favourite: bool,
 }
 
-/// A node together with the file that holds its bytes; only `authorize` asks for it.
+/// A node together with the file that holds its bytes; only `authorize` and `pack` ask for it.
+#[derive(Clone)]
 pub(crate) struct Stored {
     pub(crate) node: Node,
     pub(crate) file_id: Option<String>,

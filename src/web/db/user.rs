@@ -10,16 +10,19 @@ INSERT INTO user (name, name_key, nickname, password, email, role, quota_bytes, 
     locale, created_ms)
 VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?)";
 const ENABLED: &str = "\
-SELECT id, name, nickname, role, quota_bytes, used_bytes, locale
-FROM user WHERE id = ? AND disabled_ms IS NULL";
+SELECT u.id, u.name, u.nickname, u.role, u.quota_bytes, u.used_bytes, u.locale, u.email,
+    COALESCE(s.theme, 0), f.confirmed_ms IS NOT NULL, u.created_ms
+FROM user u LEFT JOIN user_setting s ON s.user = u.id LEFT JOIN second_factor f ON f.user = u.id
+WHERE u.id = ? AND u.disabled_ms IS NULL";
 const CREDENTIALS: &str =
     "SELECT id, password FROM user WHERE name_key = ? AND disabled_ms IS NULL";
+const OWN_CREDENTIALS: &str = "SELECT id, password FROM user WHERE id = ? AND disabled_ms IS NULL";
 const ADMIN_LOCK: &str = "SELECT GET_LOCK(CONCAT('fastdisk admin ', DATABASE()), 10)";
 const ADMIN_UNLOCK: &str = "DO RELEASE_LOCK(CONCAT('fastdisk admin ', DATABASE()))";
 const ADMINS: &str = "SELECT id FROM user WHERE role = 1 LIMIT 1";
 
 /// What an account may do beyond its own files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Role {
     User = 0,
@@ -36,6 +39,54 @@ pub(crate) struct User {
     pub(crate) quota_bytes: u64,
     pub(crate) used_bytes: u64,
     pub(crate) locale: String,
+    pub(crate) email: Option<String>,
+    pub(crate) theme: Theme,
+    /// Whether signing in asks for a second factor.
+    pub(crate) totp: bool,
+    pub(crate) created_ms: UnixMs,
+}
+
+/// How the pages look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Theme {
+    System = 0,
+    Light = 1,
+    Dark = 2,
+}
+
+impl Theme {
+    fn from_number(number: u8) -> Self {
+        match number {
+            1 => Self::Light,
+            2 => Self::Dark,
+            _ => Self::System,
+        }
+    }
+}
+
+/// The columns of [`User`], in the order of the statements here.
+pub(super) type UserRow =
+    (u64, String, String, u8, u64, u64, String, Option<String>, u8, bool, u64);
+
+impl From<UserRow> for User {
+    fn from(row: UserRow) -> Self {
+        let (id, name, nickname, role, quota_bytes, used_bytes, locale, email, theme, totp, at) =
+            row;
+        User {
+            id: UserId(id),
+            name,
+            nickname,
+            role: if role == Role::Admin as u8 { Role::Admin } else { Role::User },
+            quota_bytes,
+            used_bytes,
+            locale,
+            email,
+            theme: Theme::from_number(theme),
+            totp,
+            created_ms: UnixMs(at),
+        }
+    }
 }
 
 /// An account to be made.
@@ -120,17 +171,14 @@ impl Db {
 
     /// The account, unless it is disabled or gone.
     pub(crate) async fn user(&self, id: UserId) -> Result<Option<User>, DbError> {
-        type Row = (u64, String, String, u8, u64, u64, String);
-        let row: Option<Row> = self.first(ENABLED, (id.0,)).await?;
-        Ok(row.map(|(id, name, nickname, role, quota_bytes, used_bytes, locale)| User {
-            id: UserId(id),
-            name,
-            nickname,
-            role: if role == Role::Admin as u8 { Role::Admin } else { Role::User },
-            quota_bytes,
-            used_bytes,
-            locale,
-        }))
+        let row: Option<UserRow> = self.first(ENABLED, (id.0,)).await?;
+        Ok(row.map(User::from))
+    }
+
+    /// What somebody who is signed in proves once more that they are who they say.
+    pub(crate) async fn own_credentials(&self, id: UserId) -> Result<Option<Credentials>, DbError> {
+        let row: Option<(u64, String)> = self.first(OWN_CREDENTIALS, (id.0,)).await?;
+        Ok(row.map(|(id, password)| Credentials { id: UserId(id), password }))
     }
 
     /// What `name_key` signs in with, unless it is disabled or unknown.

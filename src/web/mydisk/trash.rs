@@ -2,11 +2,13 @@
 
 use serde::Deserialize;
 
-use super::batch::{IdsForm, folder, outcome, renames, results, some};
+use super::many::{IdsForm, folder};
 use crate::app::{App, actor, client, json};
+use crate::batch::{outcome, renames, results, some};
 use crate::db::{Back, TimeCursor, User};
 use crate::error::WebError;
 use crate::ids::NodeId;
+use crate::notify::Event;
 use crate::paging;
 use crate::request::{Method, Request};
 use crate::response::Response;
@@ -64,11 +66,14 @@ async fn restore(app: &App, mut request: Request) -> Result<Response, WebError> 
             // Nothing in the trash passes the gate; the statement itself tests whose it is.
             let node = NodeId::parse(&id).ok_or(WebError::NotFound)?;
             let who = actor(app, &user, &address);
-            Ok(Some(app.db.restore(who, node, back, rename).await??))
+            let node = app.db.restore(who, node, back, rename).await??;
+            app.notify.tell(user.id, &Event::files([node.parent]));
+            Ok(Some(node))
         };
         let done = done.await;
         outcomes.push(outcome(id, done)?);
     }
+    app.notify.tell(user.id, &Event::trash());
     results(&outcomes)
 }
 
@@ -106,5 +111,7 @@ async fn give_space_back(app: &App, user: &User) -> Result<(), WebError> {
             break;
         }
     }
+    app.notify.tell(user.id, &Event::trash());
+    app.notify.tell(user.id, &Event::account());
     Ok(())
 }

@@ -1,0 +1,220 @@
+//! `POST /api/instant`, `POST /api/instant/{challenge}`: stores a file without its bytes, for
+//! somebody who proves to have them (秒传).
+//!
+//! From outside it cannot be told whether a content is known: the challenge looks the same, and
+//! every refusal is the same answer after the same time. The client's MD5 only finds candidates;
+//! what is linked is what the proof fits, whose bytes this server has hashed itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde::Deserialize;
+use sha2::Sha256;
+
+use crate::app::{App, client, json};
+use crate::authorize::{Action, Target, authorize};
+use crate::challenge::{LIVES_MS, Wanted, offsets};
+use crate::db::{Audit, Bytes as Where, Candidate, Conflict, DbError, User};
+use crate::error::WebError;
+use crate::hex::unhex;
+use crate::ids::{NodeId, UserId};
+use crate::intake::{Destination, new_file, told};
+use crate::media::{HEAD_BYTES, sniff};
+use crate::name::{NAME_RULE, Name, folders_of};
+use crate::notify::Event;
+use crate::request::{Method, Request};
+use crate::response::Response;
+
+/// Smaller files are simply uploaded: to prove them would take as long.
+const SIZE_MIN: u64 = 64 * 1024;
+/// No refusal comes sooner than this, which is longer than a proof takes to be checked.
+const REFUSAL_AFTER: Duration = Duration::from_millis(250);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ask {
+    md5: String,
+    size: u64,
+    name: String,
+    parent: Option<String>,
+    path: Option<String>,
+    conflict: Option<Conflict>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Proof {
+    proof: String,
+}
+
+pub(crate) async fn handle(app: &Arc<App>, request: Request) -> Result<Response, WebError> {
+    match (request.segments().as_slice(), request.method()) {
+        (["api", "instant"], Method::Post) => challenge(app, request).await,
+        (["api", "instant", id], Method::Post) => {
+            let id = (*id).to_owned();
+            prove(app, request, &id).await
+        }
+        (["api", "instant"] | ["api", "instant", _], _) => Err(WebError::WrongMethod("POST")),
+        _ => Err(WebError::NoRoute),
+    }
+}
+
+async fn challenge(app: &App, mut request: Request) -> Result<Response, WebError> {
+    let user = app.user(&request).await?;
+    let ask: Ask = request.json(app.json_bytes_max()).await?;
+    let md5 = unhex(&ask.md5).and_then(|bytes| bytes.try_into().ok());
+    let md5 = md5.ok_or(WebError::Invalid("md5", "use 32 lower-case hexadecimal digits"))?;
+    let name = Name::parse(&ask.name).ok_or(WebError::InvalidName("name", NAME_RULE))?;
+    let path = ask.path.unwrap_or_default();
+    if !path.is_empty() && folders_of(&path).is_none() {
+        return Err(WebError::InvalidName("path", NAME_RULE));
+    }
+    if ask.size < SIZE_MIN {
+        return Err(WebError::Invalid("size", "upload files under 64 KiB as they are"));
+    }
+    if app.config.limits.upload_bytes_max < ask.size {
+        return Err(WebError::TooLarge(app.config.limits.upload_bytes_max));
+    }
+    let target = Target::parse(ask.parent.as_deref().unwrap_or("root"))?;
+    let grant = authorize(&app.db, &user, Action::AddTo, target).await?;
+    let conflict = ask.conflict.unwrap_or_default();
+    let plain = conflict == Conflict::Fail && path.is_empty();
+    if plain && app.db.name_taken(user.id, grant.node_id(), &name).await? {
+        return Err(WebError::NameTaken);
+    }
+    app.throttle.instant(user.id).await?;
+    let random = &*app.world.random;
+    let mut nonce = [0; 32];
+    random.fill(&mut nonce);
+    let wanted = Wanted {
+        user: user.id.0,
+        md5,
+        size: ask.size,
+        name: name.as_str().to_owned(),
+        parent: grant.node_id().map(|id| id.0),
+        path,
+        conflict,
+        nonce,
+        offsets: offsets(ask.size, random),
+    };
+    let id = app.challenges.put(&wanted, random).await?;
+    let length = wanted.range_bytes();
+    let range = |offset: &u64| serde_json::json!({ "offset": offset, "length": length });
+    json(
+        200,
+        &serde_json::json!({
+            "challenge": id,
+            "nonce": crate::hex::hex(&nonce),
+            "ranges": wanted.offsets.iter().map(range).collect::<Vec<_>>(),
+            "expires_ms": app.now().0.saturating_add(LIVES_MS),
+        }),
+    )
+}
+
+async fn prove(app: &Arc<App>, mut request: Request, id: &str) -> Result<Response, WebError> {
+    let begun = app.world.clock.moment();
+    let user = app.user(&request).await?;
+    let form: Proof = request.json(app.json_bytes_max()).await?;
+    let proof = unhex(&form.proof).filter(|proof| proof.len() == 32);
+    let wanted = app.challenges.take(id).await?.filter(|wanted| wanted.user == user.id.0);
+    let address = client(&request).to_string();
+    let found = match (wanted, proof) {
+        (Some(wanted), Some(proof)) => {
+            matching(app, &user, &wanted, &proof, &address).await.map(|found| (wanted, found))
+        }
+        _ => None,
+    };
+    let Some((wanted, candidate)) = found else {
+        let spent = app.world.clock.moment().since(begun);
+        tokio::time::sleep(REFUSAL_AFTER.saturating_sub(spent)).await;
+        return Err(WebError::NotFound);
+    };
+    // As with every upload: a client that leaves must not stop us in the middle.
+    let app = app.clone();
+    let linked = tokio::spawn(async move { link(&app, user.id, wanted, candidate, address).await });
+    linked.await.map_err(|error| WebError::Internal(error.into()))?
+}
+
+/// The content that the proof fits. A store that is away is the same as a content that is not
+/// known: another answer would tell that it is.
+async fn matching(
+    app: &App,
+    user: &User,
+    wanted: &Wanted,
+    proof: &[u8],
+    address: &str,
+) -> Option<Candidate> {
+    let candidates = app.db.candidates(&wanted.md5, wanted.size).await;
+    let candidates = candidates.inspect_err(|error| log::warn!("find a content: {error}")).ok()?;
+    let known = !candidates.is_empty();
+    for candidate in candidates {
+        match fits(app, wanted, &candidate, proof).await {
+            Ok(true) => return Some(candidate),
+            Ok(false) => {}
+            Err(error) => log::warn!("check a proof: {error}"),
+        }
+    }
+    if known {
+        let deed = Audit {
+            at: app.now(),
+            actor: Some(user.id),
+            action: "instant_refused",
+            node: None,
+            address,
+            detail: &wanted.name,
+        };
+        if let Err(error) = app.db.note(deed).await {
+            log::warn!("note a wrong proof: {error}");
+        }
+    }
+    None
+}
+
+async fn fits(
+    app: &App,
+    wanted: &Wanted,
+    candidate: &Candidate,
+    proof: &[u8],
+) -> Result<bool, WebError> {
+    let mac = Hmac::<Sha256>::new_from_slice(&wanted.nonce);
+    let mut mac = mac.map_err(|error| WebError::Internal(error.into()))?;
+    let len = usize::try_from(wanted.range_bytes()).unwrap_or_default();
+    for offset in &wanted.offsets {
+        mac.update(&app.files.read(&candidate.file_id, *offset, len).await?);
+    }
+    Ok(mac.verify_slice(proof).is_ok())
+}
+
+async fn link(
+    app: &App,
+    owner: UserId,
+    wanted: Wanted,
+    candidate: Candidate,
+    address: String,
+) -> Result<Response, WebError> {
+    let lost = |what| WebError::Internal(anyhow::anyhow!("a challenge has no {what}"));
+    let name = Name::parse(&wanted.name).ok_or_else(|| lost("name"))?;
+    let folders = match wanted.path.as_str() {
+        "" => Vec::new(),
+        path => folders_of(path).ok_or_else(|| lost("path"))?,
+    };
+    // The category follows the name as well, and names differ.
+    let head = app.files.read(&candidate.file_id, 0, HEAD_BYTES).await?;
+    let (_, category) = sniff(&head, name.as_str());
+    let parent = wanted.parent.map(NodeId);
+    let conflict = wanted.conflict;
+    let to = Destination { owner, parent, folders, name, conflict, address };
+    let bytes = Where::Known { blob: candidate.blob, hashes: &candidate.hashes };
+    let new = new_file(app, &to, bytes, wanted.size, category, None);
+    let node = match app.db.publish(&new).await {
+        Err(DbError::Uncertain(_) | DbError::Slow) => {
+            // Nothing was reserved, so there is nothing to undo: it happened or it did not.
+            let node = app.db.published(&new).await?;
+            node.ok_or(WebError::Busy("an instant upload did not reach the database"))?
+        }
+        done => told(done?)?,
+    };
+    app.notify.tell(owner, &Event::files([node.parent, to.parent]));
+    json(201, &node)
+}

@@ -1,0 +1,146 @@
+#!/usr/bin/env bash
+# What the drive's way in costs, beside plain nginx on the same machine in the same run:
+#
+#   tests/bench/web.sh [FILES] [LARGE_MIB] [PARALLEL]
+#
+# 1. FILES files of 10 KiB with a session, 16 clients, through nginx, worker and store, in turn with
+#    the same files by nginx's WebDAV PUT into a directory: files/s of both and their ratio.
+# 2. The same into a folder that has 100,000 entries already.
+# 3. PARALLEL uploads of LARGE_MIB MiB at once: peak memory of the worker before and after, which
+#    must not grow with them; CPU seconds per GiB of worker, storage and nginx.
+#
+# Run by `make bench-web`; builds nothing. Prints figures and judges none.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+# shellcheck source=tests/support/ports.sh
+. "$root/tests/support/ports.sh"
+files=${1:-10000}
+large_mib=${2:-100}
+parallel=${3:-200}
+clients=16
+work=$(mktemp -d /tmp/fastdisk-bench.XXXXXX)
+mkfifo "$work/pipe"
+
+finish() {
+    exec 7>&- || true
+    [ -z "${dav:-}" ] || kill "$dav" 2>/dev/null || true
+    wait || true
+    rm -rf "$work"
+}
+trap finish EXIT
+
+export BIN_DIR=${BIN_DIR:-$root/target/release}
+"$root/tests/support/serve-stack.sh" \
+    's/^quota_default_bytes = .*/quota_default_bytes = 1_000_000_000_000/' \
+    's/^uploads_per_user_max = .*/uploads_per_user_max = 1000/' \
+    <"$work/pipe" >"$work/facts" 2>"$work/stack.err" &
+exec 7>"$work/pipe"
+until grep -q '^ready$' "$work/facts"; do
+    kill -0 $! 2>/dev/null || { cat "$work/stack.err" >&2; exit 1; }
+    sleep 0.2
+done
+url=$(sed -n 's/^url=//p' "$work/facts")
+run=$(sed -n 's/^run=//p' "$work/facts")
+
+curl -s -f -o /dev/null -c "$work/jar" -H 'content-type: application/json' \
+    -d '{"name":"bench","password":"a long enough one"}' "$url/api/register"
+
+# Plain nginx with WebDAV, as the limit.
+lease_ports 1
+mkdir -p "$work/dav/files" "$work/dav/tmp"
+chmod 777 "$work/dav/files" "$work/dav/tmp" "$work"
+cat >"$work/dav/nginx.conf" <<EOF
+worker_processes auto;
+pid $work/dav/pid;
+error_log $work/dav/error.log;
+events { worker_connections 1024; }
+http {
+    access_log off;
+    client_body_temp_path $work/dav/tmp;
+    server {
+        listen 127.0.0.1:${ports[0]};
+        location / { root $work/dav/files; dav_methods PUT; client_max_body_size 0; }
+    }
+}
+EOF
+nginx -e "$work/dav/error.log" -p "$work/dav" -c "$work/dav/nginx.conf" -g 'daemon off;' &
+dav=$!
+
+head -c 10240 /dev/urandom >"$work/small"
+now() { date +%s.%N; }
+rate() { awk -v n="$1" -v a="$2" -v b="$3" 'BEGIN { printf "%.0f", n / (b - a) }'; }
+
+# Puts files $2..$3 below $1 by $clients processes of curl, each with one connection.
+put_many() {
+    local prefix=$1 first=$2 last=$3 suffix=${4:-} client
+    for ((client = 0; client < clients; client++)); do
+        for ((n = first + client; n <= last; n += clients)); do
+            printf 'next\nurl="%s%s%s"\nupload-file="%s"\noutput=/dev/null\n' \
+                "$prefix" "$n" "$suffix" "$work/small"
+        done | sed 1d >"$work/list.$client"
+        curl -s -b "$work/jar" -K "$work/list.$client" &
+        jobs_of[client]=$!
+    done
+    wait "${jobs_of[@]}"
+}
+jobs_of=()
+
+round() { # label, suffix of the address
+    local a b ours theirs third=$((files / 3)) n
+    for n in 0 1 2; do
+        a=$(now)
+        put_many "$url/api/upload/$1-" $((n * third + 1)) $(((n + 1) * third)) "$2"
+        b=$(now)
+        ours=$(rate "$third" "$a" "$b")
+        a=$(now)
+        put_many "http://127.0.0.1:${ports[0]}/$1-" $((n * third + 1)) $(((n + 1) * third))
+        b=$(now)
+        theirs=$(rate "$third" "$a" "$b")
+        echo "$1: drive $ours files/s, nginx WebDAV $theirs files/s, ratio" \
+            "$(awk -v a="$ours" -v b="$theirs" 'BEGIN { printf "%.2f", a / b }')"
+    done
+}
+
+round empty-folder ''
+folder=$(curl -s -b "$work/jar" -H 'content-type: application/json' -d '{"name":"full"}' \
+    "$url/api/disk" | sed 's/.*"id":"\([0-9]*\)".*/\1/')
+owner=$(mariadb --no-defaults --protocol=socket "--socket=$run/mysql.sock" -u fastdisk fastdisk \
+    -N -e "SELECT owner FROM node WHERE id = $folder")
+mariadb --no-defaults --protocol=socket "--socket=$run/mysql.sock" -u fastdisk fastdisk -e "
+    INSERT INTO node (owner, parent, name, kind, size, category, created_ms, modified_ms)
+    SELECT $owner, $folder, CONCAT('entry ', seq), 0, 0, 0, 1, 1 FROM seq_1_to_100000"
+round full-folder "?parent=$folder"
+
+cpu() { # ticks of the processes of a service
+    local pid sum=0 fields
+    while read -r pid _; do
+        read -ra fields <"/proc/$pid/stat" || continue
+        sum=$((sum + fields[13] + fields[14]))
+    done <"$run/pid/$1"
+    echo "$sum"
+}
+peak() {
+    local pid
+    read -r pid _ <"$run/pid/upload"
+    awk '/^VmHWM/ { print int($2 / 1024) }' "/proc/$pid/status"
+}
+
+head -c $((large_mib << 20)) /dev/zero >"$work/large"
+echo "worker: peak memory before $(peak) MiB"
+declare -A before
+for name in upload storage nginx; do before[$name]=$(cpu "$name"); done
+a=$(now)
+for ((n = 0; n < parallel; n++)); do
+    curl -s -b "$work/jar" -o /dev/null -T "$work/large" "$url/api/upload/large-$n" &
+    jobs_of[n]=$!
+done
+wait "${jobs_of[@]}"
+b=$(now)
+gib=$(awk -v n="$parallel" -v m="$large_mib" 'BEGIN { printf "%.3f", n * m / 1024 }')
+echo "worker: peak memory after $parallel x $large_mib MiB at once $(peak) MiB," \
+    "$(awk -v g="$gib" -v a="$a" -v b="$b" 'BEGIN { printf "%.0f", g * 1024 / (b - a) }') MiB/s"
+for name in upload storage nginx; do
+    awk -v t="$(($(cpu "$name") - before[$name]))" -v hz="$(getconf CLK_TCK)" -v g="$gib" \
+        -v name="$name" 'BEGIN { printf "%s: %.2f CPU s/GiB\n", name, t / hz / g }'
+done
