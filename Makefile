@@ -68,7 +68,7 @@ test-%: deps-test
 
 # Deliver
 
-.PHONY: install bench bench-fcgi bench-store bench-module
+.PHONY: install bench bench-fcgi bench-store bench-module bench-web
 install: build nginx-module ## programs, module, pages, samples and units below PREFIX
 	@conf/install.sh "$(DESTDIR)" "$(PREFIX)"
 
@@ -77,6 +77,9 @@ bench: deps-test ## everything that is measured, beside what it is compared with
 
 bench-store: deps-test ## the store under load, beside this machine's limits and PEER_BIN
 	@tests/bench/store.sh
+
+bench-web: build nginx-module deps-test ## uploads into the drive, beside WebDAV of nginx
+	@tests/bench/web.sh
 
 bench-fcgi: deps-test ## FastCGI through nginx, beside `return 200` and a C worker
 	@tests/bench/fcgi.sh

@@ -7,8 +7,9 @@ set -euo pipefail
 # The databases come without Debian's own services: `-core` is the programs alone.
 for_build=(gcc libc6-dev make nginx nginx-dev libclang-dev)
 for_run=(mariadb-server-core mariadb-client-core redis-server memcached spawn-fcgi curl util-linux)
-for_test=(libfcgi-dev wrk strace valgrind libc6-dbg shellcheck
-    fonts-wqy-microhei) # the font: pictures of the pages
+# The font: pictures of the pages. unzip: archives are read by somebody else.
+for_test=(libfcgi-dev wrk strace valgrind libc6-dbg unzip shellcheck fonts-wqy-microhei)
+for_crash=(e2fsprogs xfsprogs g++) # file systems to lose power on; the fuzzer's engine is C++
 for_clients=(python3 python3-venv) # FastDFS clients of PyPI; those of npm need what the pages do
 policy=/usr/sbin/policy-rc.d
 
@@ -82,7 +83,7 @@ install() {
 case ${1:-} in
 run) wanted=("${for_build[@]}" "${for_run[@]}") ;;
 test)
-    wanted=("${for_build[@]}" "${for_run[@]}" "${for_test[@]}")
+    wanted=("${for_build[@]}" "${for_run[@]}" "${for_test[@]}" "${for_crash[@]}")
     # A Python from elsewhere brings its own pip and venv.
     python3 -c 'import ensurepip, venv' 2>/dev/null || wanted+=("${for_clients[@]}")
     has chromium || has google-chrome || wanted+=(chromium)

@@ -28,7 +28,8 @@
 //! 5. [`fcgi`] is FastCGI as pure functions: [`fcgi::request`] takes bytes and gives requests,
 //!    [`fcgi::response`] the way back.
 //! 6. [`web`] is the workers: [`web::serve`] joins a connection to a handler, and each use case
-//!    (register, login, upload, …) is one file. [`web::administer`] is the program `fastdisk`.
+//!    (register, login, upload, share, …) is one file or folder. [`web::administer`] is the program
+//!    `fastdisk`.
 //! 7. `nginx/module` sends stored files from nginx itself, and asks other storages' nginx for
 //!    what is not here; of ours it uses [`proto`] and nothing else.
 //! 8. `www` is the pages; only `www/js/api.js` talks to the server.
@@ -51,7 +52,8 @@
 //!              proto <-----------------------------+
 //! ```
 //!
-//! `tests/tidy.rs` keeps this, and the finer walls inside the crates. `tests/system` proves the
+//! `tests/tidy.rs` keeps this, and the finer walls inside the crates. `tests/fuzz` feeds what reads
+//! foreign bytes, `tests/crash` kills the daemons and their disks. `tests/system` proves the
 //! store, `tests/clients` that libraries of others can use it, `tests/web` and `tests/browser`
 //! the drive, `tests/module` the module; `Makefile` is the menu, and `conf/stack.sh` runs the
 //! whole on one machine.

@@ -32,14 +32,20 @@ const MAY_USE: &[(&str, &str)] = &[
     ),
     (
         "src/web",
-        "anyhow argon2 bytes crc32fast fcgi futures-util hmac infer log md-5 multer mysql_async \
-         net proto redis rustix serde serde_json sha2 subtle thiserror tokio toml \
-         unicode-normalization",
+        "anyhow argon2 base64 bytes chacha20poly1305 crc32fast fcgi futures-util hmac infer log \
+         md-5 multer mysql_async net proto redis rustix serde serde_json sha1 sha2 subtle \
+         thiserror tokio toml unicode-normalization",
     ),
     (
         "src/tools",
         "bytes clap clap_complete console crc32fast hdrhistogram indicatif net proto rustix serde \
          serde_json tokio",
+    ),
+    ("tests/crash", "fuser proto storage tracker"),
+    (
+        "tests/fuzz",
+        "arbitrary bytes fcgi futures-util libfuzzer-sys multer net proto serde serde_json storage \
+         thiserror tokio tracker",
     ),
     ("nginx/module", "crc32fast nginx-sys ngx proto"),
     (".", "fcgi net proto storage tools tracker web"),
