@@ -1,4 +1,4 @@
-//! tus 1.0 (https://tus.io/protocols/resumable-upload): creation, creation-with-upload,
+//! tus 1.0 (<https://tus.io/protocols/resumable-upload>): creation, creation-with-upload,
 //! expiration, checksum, termination.
 //!
 //! Reads headers and writes headers; what an upload is stands in `resumable`.
