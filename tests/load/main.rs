@@ -4,6 +4,7 @@
 //! Client and server are separate processes. Everything is on loopback, counted, and bounded by
 //! a deadline; times are printed, never asserted.
 
+#![allow(clippy::print_stdout, reason = "figures of a run")]
 #![expect(clippy::disallowed_methods, reason = "tests keep their own time and write plain files")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
