@@ -323,6 +323,13 @@ impl Store {
         before.is_some_and(|(_, from)| from == peer)
     }
 
+    /// The time that a file of this name has if it is made now: later than the deletion of an
+    /// earlier one of the same name, whatever the clock says.
+    pub(crate) fn time_for(&self, name: &FileName, now: u32) -> u32 {
+        let buried = self.with_tombs(|tombs| tombs.free_after(name.as_str()));
+        buried.map_or(now, |at| now.max(at.saturating_add(1)))
+    }
+
     pub(crate) fn with_tombs<T>(&self, job: impl FnOnce(&mut Tombs) -> T) -> T {
         job(&mut self.tombs.lock().expect("no code panics while holding this lock"))
     }

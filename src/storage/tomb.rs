@@ -80,6 +80,12 @@ impl Tombs {
         self.names.get(name).is_some_and(|buried| !is_reusable(name) || at <= *buried)
     }
 
+    /// The time after which a file may have this name again, if it was deleted: one of that
+    /// second would count as the deleted one at the other members.
+    pub fn free_after(&self, name: &str) -> Option<u32> {
+        self.names.get(name).copied()
+    }
+
     /// All of them, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, u32)> {
         self.names.iter().map(|(name, at)| (name.as_str(), *at))

@@ -71,6 +71,56 @@ fn an_empty_file_can_be_downloaded() {
     assert!(client.is_closed(), "EINVAL closes");
 }
 
+/// Times that a peer compares: what is deleted is not older than its deletion, what comes after
+/// one is younger, also when all of it happens within one second.
+#[test]
+fn changes_of_one_name_within_a_second_carry_times_in_their_order() {
+    let (dir, _tracker, storage) = start();
+    let mut client = storage.connect();
+    let master = client.upload("jpg", b"master");
+    let set = |client: &mut Client, name: &str, pairs: &[u8]| {
+        let mut body = (name.len() as u64).to_be_bytes().to_vec();
+        body.extend((pairs.len() as u64).to_be_bytes());
+        body.extend([b"O", &named(name)[..], pairs].concat());
+        assert_eq!(client.ask(13, &body).0, 0);
+    };
+    let mut slave = (master.len() as u64).to_be_bytes().to_vec();
+    slave.extend(5u64.to_be_bytes());
+    slave.extend([padded("_small", 16), padded("jpg", 6), master.as_bytes().to_vec()].concat());
+    slave.extend(b"slave");
+    let small = master.replace(".jpg", "_small.jpg");
+    for _ in 0..3 {
+        assert_eq!(client.ask(21, &slave).0, 0);
+        for pairs in [&b"a\x021"[..], b"a\x022", b"a\x023"] {
+            set(&mut client, &small, pairs);
+        }
+        assert_eq!(client.ask(12, &named(&small)).0, 0);
+    }
+    let text = binlog(&dir.0);
+    for name in [small.clone(), format!("{small}-m")] {
+        let mut deleted = 0;
+        let mut last = 0;
+        let mut records = 0;
+        for line in text.lines() {
+            let [at, act, of] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+            if of != name {
+                continue;
+            }
+            let at: u64 = at.parse().unwrap();
+            match act {
+                "D" => {
+                    assert!(last <= at, "{line} is before what it deletes, of {last}");
+                    deleted = at;
+                }
+                _ => assert!(deleted < at, "{line} counts as deleted at {deleted}"),
+            }
+            (last, records) = (at, records + 1);
+        }
+        assert!(6 <= records, "{name}: {text}");
+    }
+    assert!(storage.stop());
+}
+
 #[test]
 fn metadata_and_slaves_lie_beside_their_file() {
     let (dir, _tracker, storage) = start();

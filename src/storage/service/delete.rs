@@ -2,9 +2,13 @@
 //!
 //! Slaves of the file stay. A file that is not there is an error, also when the metadata is.
 
-use std::{io, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
-use proto::{binlog::Act, fileid::FileName, storage::delete};
+use proto::{
+    binlog::{Act, Record},
+    fileid::FileName,
+    storage::delete,
+};
 
 use super::{
     change::{Changed, fault_of, give_up, record},
@@ -12,7 +16,11 @@ use super::{
 };
 use crate::{
     commit::{Change, Commit, Durability, Step},
-    disk::{port::Kind, write::WriteError},
+    disk::{
+        layout::Place,
+        port::{Kind, Stat},
+        write::WriteError,
+    },
     owed::Owed,
     store::{Store, own},
 };
@@ -36,8 +44,8 @@ pub(super) async fn run(store: &Arc<Store>, body: &[u8]) -> Result<Changed, Serv
         (commit, outcome)
     };
     let (commit, outcome) = store.on(path).run(job).await;
-    let (metadata, owed) = match outcome {
-        Ok(removed) => removed,
+    let (records, owed): (Vec<_>, Vec<_>) = match outcome {
+        Ok(removed) => removed.into_iter().unzip(),
         Err(error) => {
             if let ServiceError::Write(cause) = &error {
                 give_up(store, path, commit, fault_of(cause));
@@ -46,11 +54,6 @@ pub(super) async fn run(store: &Arc<Store>, body: &[u8]) -> Result<Changed, Serv
             return Err(error);
         }
     };
-    let records: Vec<_> = [Some(&name), metadata.as_ref()]
-        .into_iter()
-        .flatten()
-        .map(|name| own(now, Act::Delete, name))
-        .collect();
     // A delete that is not recorded cannot be taken back: its note stays for the next start.
     let outcome = record(store, path, commit, &records, |_| ()).await;
     if outcome.is_ok() {
@@ -61,50 +64,33 @@ pub(super) async fn run(store: &Arc<Store>, body: &[u8]) -> Result<Changed, Serv
     Ok(Changed::new(outcome?, Vec::new()))
 }
 
-/// Performs the steps up to the log; returns the metadata file's name if there was one, and the
-/// notes of the records. Blocks.
+/// Performs the steps up to the log; returns the records of what is gone, each with its note: of
+/// the file, and of its metadata if there were some. Blocks.
 fn remove(
     store: &Store,
     commit: &mut Commit,
     name: &FileName,
     now: u32,
-) -> Result<(Option<FileName>, Vec<Owed>), ServiceError> {
+) -> Result<Vec<(Record, Owed)>, ServiceError> {
     let (place, file) = store.file(name).ok_or(ServiceError::Invalid("no such store path"))?;
-    let found = |outcome: io::Result<()>| match outcome {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        other => other.map(|()| true).map_err(WriteError::disk("remove the file")),
-    };
-    let (mut metadata, mut owed) = (None, Vec::new());
+    let mut gone = Vec::new();
     while let Some(step) = commit.step() {
         match step {
             Step::Name => {
-                match store.disk.stat(&file).map(|stat| stat.kind) {
-                    Ok(Kind::File | Kind::Link) => {}
-                    Ok(_) => return Err(ServiceError::Invalid("not a file")),
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                        return Err(ServiceError::NotFound("file"));
-                    }
-                    Err(error) => return Err(ServiceError::Read(error)),
+                let Some(found) = stat(store, &file)? else {
+                    return Err(ServiceError::NotFound("file"));
+                };
+                if !matches!(found.kind, Kind::File | Kind::Link) {
+                    return Err(ServiceError::Invalid("not a file"));
                 }
-                let other = match name.metadata() {
-                    Some(other) => match store.disk.stat(&place.file(&other)) {
-                        Ok(_) => Some(other),
-                        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-                        Err(error) => return Err(ServiceError::Read(error)),
-                    },
+                let metadata = match name.metadata() {
+                    Some(other) => stat(store, &place.file(&other))?.map(|found| (other, found)),
                     None => None,
                 };
-                let record = own(now, Act::Delete, name);
-                owed.push(Owed::note(&store.disk, place, &record)?);
-                if !found(store.disk.remove(&file))? {
-                    return Err(ServiceError::NotFound("file"));
-                }
-                if let Some(other) = other {
-                    let record = own(now, Act::Delete, &other);
-                    owed.push(Owed::note(&store.disk, place, &record)?);
-                    if found(store.disk.remove(&place.file(&other)))? {
-                        metadata = Some(other);
-                    }
+                let removed = remove_one(store, place, name, death(now, found))?;
+                gone.push(removed.ok_or(ServiceError::NotFound("file"))?);
+                if let Some((other, found)) = metadata {
+                    gone.extend(remove_one(store, place, &other, death(now, found))?);
                 }
             }
             Step::SyncDir => {
@@ -116,11 +102,48 @@ fn remove(
         commit.done();
     }
     let sync = store.durability == Durability::Full;
-    for gone in [Some(name), metadata.as_ref()].into_iter().flatten() {
-        if let Err(error) = store.sums.remove(gone, sync) {
+    for name in [Some(name.clone()), name.metadata()].into_iter().flatten().take(gone.len()) {
+        if let Err(error) = store.sums.remove(&name, sync) {
             // They harm nobody; a scrub removes them.
-            log::warn!("remove the sums of {gone}, which is deleted: {error}");
+            log::warn!("remove the sums of {name}, which is deleted: {error}");
         }
     }
-    Ok((metadata, owed))
+    Ok(gone)
+}
+
+/// The time of a deletion: not before the last change of what it deletes, whatever the clock
+/// says. Members keep what is later than its deletion, and changes within one second, or by a
+/// member whose clock is ahead, carry times that have not come yet.
+fn death(now: u32, found: Stat) -> u32 {
+    now.max(u32::try_from(found.mtime).unwrap_or(0))
+}
+
+/// What is at `file`, if there is something. Blocks.
+fn stat(store: &Store, file: &Path) -> Result<Option<Stat>, ServiceError> {
+    match store.disk.stat(file) {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(ServiceError::Read(error)),
+    }
+}
+
+/// Removes a file, if it is there; its record is noted before. Blocks.
+fn remove_one(
+    store: &Store,
+    place: &Place,
+    name: &FileName,
+    at: u32,
+) -> Result<Option<(Record, Owed)>, WriteError> {
+    let record = own(at, Act::Delete, name);
+    let owed = Owed::note(&store.disk, place, &record)?;
+    match store.disk.remove(&place.file(name)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            owed.forget();
+            Ok(None)
+        }
+        other => {
+            other.map_err(WriteError::disk("remove the file"))?;
+            Ok(Some((record, owed)))
+        }
+    }
 }

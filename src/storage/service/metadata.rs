@@ -171,7 +171,8 @@ fn change(
     let sums = store.sums.whole(metadata_name).map(|sums| sums.replacing(earlier));
     // Later than what it replaces, whatever the clock says: members keep the later of two.
     let before = store.disk.stat(&target).map_or(0, |stat| stat.mtime);
-    let at = store.now().max(u32::try_from(before.saturating_add(1)).unwrap_or(0));
+    let now = store.now().max(u32::try_from(before.saturating_add(1)).unwrap_or(0));
+    let at = store.time_for(metadata_name, now);
     let line = own(at, act, metadata_name);
     let owed = match Owed::note(&store.disk, place, &line) {
         Ok(owed) => owed,

@@ -284,7 +284,14 @@ fn finish(
 /// Gives the file its name; the disk has the last word on whether the name is free.
 fn place(store: &Store, receiving: &mut Receiving, naming: Naming) -> Result<Placed, ServiceError> {
     let stat = receiving.staged.stat()?;
-    let mtime = u32::try_from(stat.mtime).unwrap_or(0);
+    let mut mtime = u32::try_from(stat.mtime).unwrap_or(0);
+    if let Naming::Given(name) = &naming {
+        let at = store.time_for(name, mtime);
+        if at != mtime {
+            receiving.staged.set_mtime(i64::from(at))?;
+            mtime = at;
+        }
+    }
     for _ in 0..PLACE_ATTEMPTS {
         let name = match &naming {
             Naming::Given(name) => name.clone(),
