@@ -125,8 +125,9 @@ async fn change(app: &App, mut request: Request, node: &str) -> Result<Response,
     let node = grant.node_id().ok_or(WebError::NotFound)?;
     let address = client(&request).to_string();
     let change = Change { node, name, parent, rename: false };
-    let from = grant.node().and_then(|node| node.parent);
     let node = app.db.change_node(actor(app, &user, &address), &change).await??;
-    app.notify.tell(user.id, &Event::files([from, node.parent]));
+    let mut changes = app.notify.changes(user.id);
+    grant.node().iter().for_each(|from| changes.place(from));
+    changes.place(&node);
     json(200, &node)
 }

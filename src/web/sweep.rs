@@ -11,6 +11,7 @@ use net::shutdown::Stop;
 
 use crate::app::App;
 use crate::db::{DbError, GARBAGE_BATCH};
+use crate::notify::Event;
 
 /// Between two sweeps; what is left over meanwhile only takes space.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
@@ -46,8 +47,11 @@ pub(crate) async fn sweep(app: &App) -> Result<(), DbError> {
     }
     purge(app).await?;
     let expired = app.db.sweep_uploads(app.now()).await?;
-    if 0 < expired {
-        log::info!("gave up {expired} resumable uploads that nobody went on with");
+    if !expired.is_empty() {
+        log::info!("gave up {} resumable uploads that nobody went on with", expired.len());
+    }
+    for owner in expired {
+        app.notify.tell(owner, &Event::uploads());
     }
     for _ in 0..BATCHES_MAX {
         if sweep_batch(app).await? < GARBAGE_BATCH {
@@ -60,6 +64,9 @@ pub(crate) async fn sweep(app: &App) -> Result<(), DbError> {
 /// Removes what is due in the trash of some users. One whose turn fails does not hold up the rest.
 async fn purge(app: &App) -> Result<(), DbError> {
     for owner in app.db.purge_owners(app.now()).await? {
+        let mut changes = app.notify.changes(owner);
+        changes.trash();
+        changes.account();
         for _ in 0..BATCHES_MAX {
             match app.db.purge_step(owner, app.now()).await {
                 Ok(true) => {}

@@ -5,6 +5,8 @@
 //! id change in one statement. The reservation of the space is a row of `blob`, as for every
 //! upload. Never talks to the store.
 
+use std::collections::BTreeSet;
+
 use mysql_async::Transaction;
 use mysql_async::prelude::{FromRow, Queryable};
 
@@ -228,15 +230,15 @@ impl Db {
         .await
     }
 
-    /// Gives up what expired; how many there were.
-    pub(crate) async fn sweep_uploads(&self, now: UnixMs) -> Result<usize, DbError> {
+    /// Gives up what expired; whose it was.
+    pub(crate) async fn sweep_uploads(&self, now: UnixMs) -> Result<BTreeSet<UserId>, DbError> {
         let expired: Vec<(Vec<u8>, u64)> = self.all(EXPIRED, (now.0,)).await?;
         for (id, owner) in &expired {
             let id = <[u8; 16]>::try_from(id.as_slice());
             let id = id.map_err(|_| DbError::Schema("an upload's id is not 16 bytes".to_owned()));
             self.end_upload(UserId(*owner), UploadId(id?), now).await?;
         }
-        Ok(expired.len())
+        Ok(expired.into_iter().map(|(_, owner)| UserId(owner)).collect())
     }
 
     /// A stored file that no row names.

@@ -98,12 +98,14 @@ async fn end(app: &App, request: &Request, id: &str) -> Result<Response, WebErro
     if !app.sessions.end_by_id(user.id, id).await? {
         return Err(WebError::NotFound);
     }
+    app.notify.tell(user.id, &Event::account());
     done()
 }
 
 async fn end_others(app: &App, request: &Request) -> Result<Response, WebError> {
     let (user, token) = app.owner(request).await?;
     app.sessions.end_others(user.id, Some(&token)).await?;
+    app.notify.tell(user.id, &Event::account());
     done()
 }
 
@@ -125,6 +127,7 @@ async fn password(app: &App, mut request: Request) -> Result<Response, WebError>
     app.db.set_password(user.id, &hash, deed).await?;
     // After the commit: whoever knew the old one is out.
     app.sessions.end_others(user.id, Some(&token)).await?;
+    app.notify.tell(user.id, &Event::account());
     done()
 }
 

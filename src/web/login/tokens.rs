@@ -9,6 +9,7 @@ use crate::error::WebError;
 use crate::hex::hex;
 use crate::ids::{TokenId, UnixMs};
 use crate::name::label;
+use crate::notify::Event;
 use crate::request::{Method, Request};
 use crate::response::Response;
 use crate::scope::{Scope, Scopes};
@@ -89,6 +90,7 @@ async fn make(app: &App, mut request: Request) -> Result<Response, WebError> {
     };
     let id = app.db.make_token(&new, app.config.limits.tokens_per_user_max).await?;
     let id = id.ok_or(WebError::Invalid("name", "end a token first: there are too many"))?;
+    app.notify.tell(user.id, &Event::account());
     let (created, used) = (at, None);
     let token = ApiToken { id, name: name.clone(), scopes: scopes.0, created, expires, used };
     json(201, &serde_json::json!({ "token": shape(&token), "secret": secret }))
@@ -100,5 +102,6 @@ async fn end(app: &App, request: &Request, id: &str) -> Result<Response, WebErro
     if !app.db.end_token(user.id, id).await? {
         return Err(WebError::NotFound);
     }
+    app.notify.tell(user.id, &Event::account());
     Ok(Response::empty(204).with_header("cache-control", "no-store")?)
 }

@@ -8,6 +8,7 @@ use crate::error::WebError;
 use crate::ids::NodeId;
 use crate::media::Category;
 use crate::name::label;
+use crate::notify::Event;
 use crate::paging;
 use crate::request::{Method, Request};
 use crate::response::Response;
@@ -95,6 +96,7 @@ async fn mark(
     } else {
         app.db.unmark(user.id, node).await?;
     }
+    app.notify.tell(user.id, &Event::files(grant.node().map(|node| node.parent)));
     Ok(Response::empty(204).with_header("cache-control", "no-store")?)
 }
 

@@ -10,7 +10,7 @@ use crate::db::{Change, Copy, Node, User};
 use crate::error::WebError;
 use crate::ids::{NodeId, UnixMs};
 use crate::name::{NAME_RULE, Name};
-use crate::notify::Event;
+use crate::notify::Changes;
 use crate::request::Request;
 use crate::response::Response;
 
@@ -47,8 +47,10 @@ pub(super) async fn rename(app: &App, mut request: Request) -> Result<Response, 
     some(app, form.items.len())?;
     let address = client(&request).to_string();
     let mut outcomes = Vec::new();
+    let mut changes = app.notify.changes(user.id);
     for RenameItem { id, name } in form.items {
         let done = rename_one(app, &user, &address, &id, &name).await;
+        done.iter().for_each(|node| changes.place(node));
         outcomes.push(outcome(id, done.map(Some))?);
     }
     results(&outcomes)
@@ -64,9 +66,7 @@ async fn rename_one(
     let name = Name::parse(name).ok_or(WebError::InvalidName("name", NAME_RULE))?;
     let node = own(app, user, Action::Change, id).await?;
     let change = Change { node: node.id, name: Some(name), parent: None, rename: false };
-    let renamed = app.db.change_node(actor(app, user, address), &change).await??;
-    app.notify.tell(user.id, &Event::files([node.parent]));
-    Ok(renamed)
+    Ok(app.db.change_node(actor(app, user, address), &change).await??)
 }
 
 pub(super) async fn move_all(app: &App, mut request: Request) -> Result<Response, WebError> {
@@ -77,13 +77,15 @@ pub(super) async fn move_all(app: &App, mut request: Request) -> Result<Response
     let parent = Some(folder(app, &user, &form.parent).await?);
     let address = client(&request).to_string();
     let mut outcomes = Vec::new();
+    let mut changes = app.notify.changes(user.id);
     for id in form.ids {
         let done = async {
             let node = own(app, &user, Action::Change, &id).await?;
             let change = Change { node: node.id, name: None, parent, rename };
             let who = actor(app, &user, &address);
             let moved = app.db.change_node(who, &change).await??;
-            app.notify.tell(user.id, &Event::files([node.parent, moved.parent]));
+            changes.place(&node);
+            changes.place(&moved);
             Ok(Some(moved))
         };
         let done = done.await;
@@ -100,13 +102,14 @@ pub(super) async fn copy(app: &App, mut request: Request) -> Result<Response, We
     let parent = folder(app, &user, &form.parent).await?;
     let address = client(&request).to_string();
     let mut outcomes = Vec::new();
+    let mut changes = app.notify.changes(user.id);
     for id in form.ids {
         let done = async {
             let node = own(app, &user, Action::Look, &id).await?;
             let nodes_max = app.config.limits.copy_nodes_max;
             let copy = Copy { node: node.id, from: user.id, parent, rename, nodes_max };
             let copied = app.db.copy(actor(app, &user, &address), copy).await??;
-            app.notify.tell(user.id, &Event::files([copied.parent]));
+            changes.files([copied.parent]);
             Ok(Some(copied))
         };
         let done = done.await;
@@ -121,8 +124,9 @@ pub(super) async fn throw_away(app: &App, mut request: Request) -> Result<Respon
     some(app, form.ids.len())?;
     let address = client(&request).to_string();
     let mut outcomes = Vec::new();
+    let mut changes = app.notify.changes(user.id);
     for id in form.ids {
-        let done = throw(app, &user, &address, &id).await;
+        let done = throw(app, &user, &address, &id, &mut changes).await;
         outcomes.push(outcome(id, done.map(|()| None))?);
     }
     results(&outcomes)
@@ -134,17 +138,24 @@ pub(super) async fn throw_one(
     id: &str,
 ) -> Result<Response, WebError> {
     let user = app.user(request).await?;
-    throw(app, &user, &client(request).to_string(), id).await?;
+    let mut changes = app.notify.changes(user.id);
+    throw(app, &user, &client(request).to_string(), id, &mut changes).await?;
     Ok(Response::empty(204).with_header("cache-control", "no-store")?)
 }
 
-async fn throw(app: &App, user: &User, address: &str, id: &str) -> Result<(), WebError> {
+async fn throw(
+    app: &App,
+    user: &User,
+    address: &str,
+    id: &str,
+    changes: &mut Changes,
+) -> Result<(), WebError> {
     let node = own(app, user, Action::Change, id).await?;
     let stays_ms = app.config.limits.trash_retention_s.saturating_mul(1000);
     let due = UnixMs(app.now().0.saturating_add(stays_ms));
     app.db.throw_away(actor(app, user, address), node.id, due).await??;
-    app.notify.tell(user.id, &Event::files([node.parent]));
-    app.notify.tell(user.id, &Event::trash());
+    changes.place(&node);
+    changes.trash();
     Ok(())
 }
 

@@ -8,7 +8,6 @@ use crate::batch::{outcome, renames, results, some};
 use crate::db::{Back, TimeCursor, User};
 use crate::error::WebError;
 use crate::ids::NodeId;
-use crate::notify::Event;
 use crate::paging;
 use crate::request::{Method, Request};
 use crate::response::Response;
@@ -61,19 +60,20 @@ async fn restore(app: &App, mut request: Request) -> Result<Response, WebError> 
     };
     let address = client(&request).to_string();
     let mut outcomes = Vec::new();
+    let mut changes = app.notify.changes(user.id);
     for id in form.ids {
         let done = async {
             // Nothing in the trash passes the gate; the statement itself tests whose it is.
             let node = NodeId::parse(&id).ok_or(WebError::NotFound)?;
             let who = actor(app, &user, &address);
             let node = app.db.restore(who, node, back, rename).await??;
-            app.notify.tell(user.id, &Event::files([node.parent]));
+            changes.place(&node);
+            changes.trash();
             Ok(Some(node))
         };
         let done = done.await;
         outcomes.push(outcome(id, done)?);
     }
-    app.notify.tell(user.id, &Event::trash());
     results(&outcomes)
 }
 
@@ -83,11 +83,14 @@ async fn purge(app: &App, mut request: Request) -> Result<Response, WebError> {
     some(app, form.ids.len())?;
     let address = client(&request).to_string();
     let mut outcomes = Vec::new();
+    let mut changes = app.notify.changes(user.id);
     for id in form.ids {
         let done = async {
             let node = NodeId::parse(&id).ok_or(WebError::NotFound)?;
             let who = actor(app, &user, &address);
             app.db.condemn(who, node).await??;
+            changes.trash();
+            changes.account();
             Ok(None)
         };
         let done = done.await;
@@ -100,6 +103,9 @@ async fn purge(app: &App, mut request: Request) -> Result<Response, WebError> {
 async fn empty(app: &App, request: &Request) -> Result<Response, WebError> {
     let user = app.user(request).await?;
     let entries = app.db.condemn_all(user.id).await?;
+    let mut changes = app.notify.changes(user.id);
+    changes.trash();
+    changes.account();
     give_space_back(app, &user).await?;
     json(200, &serde_json::json!({ "entries": entries }))
 }
@@ -111,7 +117,5 @@ async fn give_space_back(app: &App, user: &User) -> Result<(), WebError> {
             break;
         }
     }
-    app.notify.tell(user.id, &Event::trash());
-    app.notify.tell(user.id, &Event::account());
     Ok(())
 }

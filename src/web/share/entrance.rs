@@ -9,6 +9,7 @@ use crate::app::{App, client};
 use crate::db::{ShareRow, ShareState};
 use crate::error::WebError;
 use crate::ids::ShareId;
+use crate::notify::Event;
 use crate::password::Password;
 use crate::request::{Method, Request};
 use crate::response::Response;
@@ -114,6 +115,8 @@ pub(super) async fn take_download(
         check(&row, row.state(app.now()))?;
         return Err(WebError::NotFound);
     }
+    // The owner's list of shares shows how many are left.
+    app.notify.tell(row.owner, &Event::shares());
     sending::first(app, &mark, RESUME_MS).await?;
     if row.public {
         app.ranking.count(row.id, row.downloads.saturating_add(1)).await;

@@ -49,14 +49,19 @@ pub(super) async fn save(
     take_download(app, &request, &row, "save").await?;
     let address = client(&request).to_string();
     let mut outcomes = Vec::new();
+    let mut changes = app.notify.changes(user.id);
     for grant in grants {
         let Some(node) = grant.node_id() else { continue };
         let nodes_max = app.config.limits.copy_nodes_max;
         let copy = Copy { node, from: row.owner, parent, rename, nodes_max };
-        let done = async { Ok(Some(app.db.copy(actor(app, &user, &address), copy).await??)) };
+        let done = async {
+            let copied = app.db.copy(actor(app, &user, &address), copy).await??;
+            changes.files([copied.parent]);
+            Ok(Some(copied))
+        };
         outcomes.push(outcome(node.to_string(), done.await)?);
     }
     app.db.share_saved(row.id).await?;
-    app.notify.tell(user.id, &Event::files([parent]));
+    app.notify.tell(row.owner, &Event::shares());
     results(&outcomes)
 }

@@ -12,6 +12,7 @@ use crate::db::{Node, sort_nodes};
 use crate::error::WebError;
 use crate::ids::NodeId;
 use crate::name::Name;
+use crate::notify::Event;
 use crate::pack;
 use crate::paging;
 use crate::request::Request;
@@ -39,6 +40,7 @@ pub(super) async fn look(app: &App, request: &Request, id: &str) -> Result<Respo
     let mark = format!("view:{}:{}", row.id, visitor(app, request, row.id));
     if sending::first(app, &mark, VIEW_MS).await? {
         app.db.share_viewed(row.id).await?;
+        app.notify.tell(row.owner, &Event::shares());
         row.views = row.views.saturating_add(1);
     }
     let open = row.code.is_none() || super::entrance::has_pass(app, request, &row).await?;
