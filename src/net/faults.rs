@@ -2,13 +2,14 @@
 //! this process does, because a test says so. And the planted bugs that prove the tests.
 //!
 //! [`effect`] stands around each system call that changes or reads what must last. Without the
-//! feature `faults`, which no release has, it is the call itself and nothing else. With it, two
+//! feature `faults`, which no release has, it is the call itself and nothing else. With it,
 //! variables of the environment decide:
 //!
 //! ```text
 //! FASTDISK_FAULTS   count | kill:N:before | kill:N:after | fail:N:ERRNO | fail-from:N:ERRNO |
 //!                   short:N
 //! FASTDISK_TRACE    a file; effects count from the moment that it is there, one line each
+//! FASTDISK_SCOPE    only the effects of this work count, as [`scope`] names it; without it all
 //! FASTDISK_PLANT    the name of the planted bug that is on
 //! FASTDISK_MARKS    a file; the names of rare branches that were taken, one line each
 //! ```
@@ -58,6 +59,37 @@ pub fn piece(len: usize) -> io::Result<usize> {
     return active::piece(len);
     #[cfg(not(feature = "faults"))]
     Ok(len)
+}
+
+/// Runs `work`, whose effects are counted as those of `name`. Several kinds of work go on beside
+/// each other, each at its own time; only the effects of one kind come in the same number again.
+#[inline]
+pub async fn scope<F: Future>(name: &'static str, work: F) -> F::Output {
+    #[cfg(feature = "faults")]
+    return active::scope(name, work).await;
+    #[cfg(not(feature = "faults"))]
+    {
+        let _ = name;
+        work.await
+    }
+}
+
+/// The same for all that this thread does from now on.
+#[inline]
+pub fn enter(name: &'static str) {
+    #[cfg(feature = "faults")]
+    active::enter(Some(name));
+    #[cfg(not(feature = "faults"))]
+    let _ = name;
+}
+
+/// `job` as a part of the work that hands it to another thread.
+#[inline]
+pub fn carried<T>(job: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    #[cfg(feature = "faults")]
+    return active::carried(job);
+    #[cfg(not(feature = "faults"))]
+    job
 }
 
 /// Whether the planted bug of this name is on: never in a release.
@@ -127,6 +159,7 @@ mod active {
     struct Script {
         plan: Plan,
         trace: Option<PathBuf>,
+        scope: Option<String>,
         counted: Mutex<(u64, Option<File>)>,
     }
 
@@ -136,7 +169,8 @@ mod active {
             let text = std::env::var("FASTDISK_FAULTS").ok()?;
             let plan = Plan::parse(&text).expect("FASTDISK_FAULTS is a plan");
             let trace = std::env::var_os("FASTDISK_TRACE").map(PathBuf::from);
-            Some(Script { plan, trace, counted: Mutex::new((0, None)) })
+            let scope = std::env::var("FASTDISK_SCOPE").ok();
+            Some(Script { plan, trace, scope, counted: Mutex::new((0, None)) })
         };
         SCRIPT.get_or_init(read).as_ref()
     }
@@ -144,6 +178,9 @@ mod active {
     impl Script {
         /// The number of this effect, if they are counted already.
         fn number(&self, kind: Effect, path: &Path) -> Option<u64> {
+            if self.scope.is_some() && self.scope.as_deref() != current() {
+                return None;
+            }
             let mut counted = self.counted.lock().expect("no code panics while holding this lock");
             let (number, file) = &mut *counted;
             if let (None, Some(trace)) = (&file, &self.trace) {
@@ -170,6 +207,37 @@ mod active {
 
     thread_local! {
         static CUT: Cell<Cut> = const { Cell::new(Cut::Not) };
+    }
+
+    tokio::task_local! {
+        static OF_TASK: &'static str;
+    }
+
+    thread_local! {
+        static OF_THREAD: Cell<Option<&'static str>> = const { Cell::new(None) };
+    }
+
+    /// The work that runs here.
+    fn current() -> Option<&'static str> {
+        OF_THREAD.get().or_else(|| OF_TASK.try_with(|name| *name).ok())
+    }
+
+    pub(super) async fn scope<F: Future>(name: &'static str, work: F) -> F::Output {
+        OF_TASK.scope(name, work).await
+    }
+
+    pub(super) fn enter(name: Option<&'static str>) {
+        OF_THREAD.set(name);
+    }
+
+    pub(super) fn carried<T>(job: impl FnOnce() -> T) -> impl FnOnce() -> T {
+        let name = current();
+        move || {
+            let before = OF_THREAD.replace(name);
+            let outcome = job();
+            OF_THREAD.set(before);
+            outcome
+        }
     }
 
     fn die() -> ! {

@@ -19,6 +19,7 @@ use anyhow::Context as _;
 use net::{
     client::pool::{Pool, PoolSettings},
     conn::Limits,
+    faults::scope,
     metrics::Page,
     ports::{Listener, World},
     program::{Basics, Daemon, Ready, run_daemon},
@@ -93,7 +94,7 @@ async fn storage(config: Config, world: World, stop: Stop, ready: Ready) -> anyh
         let address = facts.addresses;
         move || open(&disk, &config, address, at.port(), clock)
     };
-    let opened = gate.run(opening).await?;
+    let opened = scope("start", gate.run(opening)).await?;
     let (log, log_thread) =
         Writer::start(opened.log, config.durability).context("start the log")?;
     let access_log = access_log(&config, &world, &ready)?;
@@ -130,7 +131,7 @@ async fn storage(config: Config, world: World, stop: Stop, ready: Ready) -> anyh
     serve_all(listeners, &config, &world, &store, &stop).await;
 
     net::shutdown::drain(&mut tasks, GRACE).await;
-    save_numbers(&store, start::numbers_path(&config.base_path)).await;
+    scope("stop", save_numbers(&store, start::numbers_path(&config.base_path))).await;
     if let Some(log) = access_log {
         tokio::task::spawn_blocking(move || log.write()).await?;
     }
@@ -262,10 +263,11 @@ fn background(
         port,
     };
     let sharing = Arc::new(sharing);
-    tasks.spawn(sync::keep_tombs(Arc::clone(&sharing), buried, stop.clone()));
+    tasks.spawn(scope("tombs", sync::keep_tombs(Arc::clone(&sharing), buried, stop.clone())));
     tasks.spawn(sync::supervise(sharing, stop.clone()));
     let (settings, kept) = (Arc::clone(&config), Arc::clone(&store));
-    tasks.spawn(members::keep(settings, kept, Arc::clone(&peers), stop.clone()));
+    let keeping = members::keep(settings, kept, Arc::clone(&peers), stop.clone());
+    tasks.spawn(scope("members", keeping));
     let (shared, kept) = (Arc::clone(&config), Arc::clone(&store));
     let reporter = Reporter::new(world.clone(), shared, kept, identity, peers, port, id);
     let reporter = Arc::new(reporter);
@@ -376,7 +378,7 @@ async fn serve_all(
             let (store, open) = (Arc::clone(&store), Arc::clone(&open));
             async move {
                 store.counters.connections(open.fetch_add(1, Ordering::Relaxed) + 1, most);
-                service::connection(Arc::clone(&store), conn, stop).await;
+                scope("operation", service::connection(Arc::clone(&store), conn, stop)).await;
                 store.counters.connections(open.fetch_sub(1, Ordering::Relaxed) - 1, most);
             }
         };

@@ -2,14 +2,16 @@
 //!
 //! One run counts the effects of an operation; then for each of them and each fault a fresh copy
 //! of the same store is started, the operation is asked for, the daemon is started again, and
-//! what is on the disk is compared with what the client was told.
+//! what is on the disk is compared with what the client was told. Only the effects of the
+//! operation itself count; those of the daemon's start and of what it writes by itself, beside
+//! all requests, are swept in the same way, each as an operation of its own.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::Tally;
 use crate::autopsy::{self, Body};
@@ -35,9 +37,15 @@ pub(crate) enum Operation {
     Delete,
     /// The state that is saved when the daemon stops.
     Stop,
+    /// The start of a daemon.
+    Start,
+    /// The list of members for the nginx module, written beside the requests.
+    Members,
+    /// The log of deleted files, written behind the binlog beside the requests.
+    Tombs,
 }
 
-const ALL: [Operation; 14] = [
+const ALL: [Operation; 17] = [
     Operation::Upload(5),
     Operation::Upload(0),
     Operation::Upload(LARGE),
@@ -52,7 +60,33 @@ const ALL: [Operation; 14] = [
     Operation::RemoveMetadata,
     Operation::Delete,
     Operation::Stop,
+    Operation::Start,
+    Operation::Members,
+    Operation::Tombs,
 ];
+
+impl Operation {
+    /// The name under which the daemon counts its effects.
+    fn scope(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Start => "start",
+            Self::Members => "members",
+            Self::Tombs => "tombs",
+            _ => "operation",
+        }
+    }
+
+    /// Whether it comes by itself when a daemon starts.
+    fn is_of_start(self) -> bool {
+        matches!(self, Self::Start | Self::Members | Self::Tombs)
+    }
+
+    /// Whether it comes while requests are served, and some time after the start.
+    fn is_beside(self) -> bool {
+        matches!(self, Self::Members | Self::Tombs)
+    }
+}
 
 /// What goes wrong at the n-th effect.
 const FAULTS: [&str; 6] =
@@ -91,19 +125,50 @@ fn copy(from: &Path, to: &Path) {
 }
 
 impl Template {
-    /// Stores two files with the real daemon and keeps the result.
+    /// Stores two files with the real daemon, deletes a third one, and keeps the result: without
+    /// the log of deleted files, as if the daemon had died before it was written.
     fn make(pair: &Pair) -> Self {
         let mut daemon = pair.start(&[]);
         let at = pair.storage;
         let file = client::upload(at, false, OLD_FILE).name().expect("a plain upload");
         let appender = client::upload(at, true, OLD_APPENDER).name().expect("an appender");
         assert!(client::set_metadata(at, &file, b'O', OLD_PAIRS).is_done());
+        let deleted = client::upload(at, false, b"deleted").name().expect("a third upload");
+        assert!(client::delete(at, &deleted).is_done());
         daemon.stop();
+        let _never_written = fs::remove_file(pair.base().join(TOMBS));
         let dir = pair.dir.join("template");
         copy(&pair.storage_dir(), &dir);
         let files = autopsy::examine(&pair.base(), &pair.base()).files;
         assert_eq!(files.len(), 3, "{files:?}");
         Self { names: Names { file, appender }, files, dir }
+    }
+}
+
+/// Below the base path.
+const TOMBS: &str = "data/sync/tombs.log";
+const MEMBERS: &str = "data/members";
+
+/// The list of members, if it is there and whole.
+fn members(pair: &Pair) -> Option<()> {
+    let text = fs::read_to_string(pair.base().join(MEMBERS)).ok()?;
+    let whole = proto::members::Members::parse(&text).ok()?;
+    (whole.members.len() == 1).then_some(())
+}
+
+/// Whether the log of deleted files holds the one that the template has deleted.
+fn tombs(pair: &Pair) -> Option<()> {
+    let text = fs::read_to_string(pair.base().join(TOMBS)).ok()?;
+    let has = |start| text.lines().any(|line| line.starts_with(start));
+    (has("+ ") && has("= ") && text.ends_with('\n')).then_some(())
+}
+
+/// What a daemon writes by itself is there.
+fn is_written(pair: &Pair, operation: Operation) -> Option<()> {
+    match operation {
+        Operation::Members => members(pair),
+        Operation::Tombs => tombs(pair),
+        _ => Some(()),
     }
 }
 
@@ -125,6 +190,8 @@ fn ask(pair: &Pair, names: &Names, operation: Operation, daemon: &mut Daemon) ->
             daemon.stop();
             Outcome::Unknown
         }
+        // They have come by themselves.
+        Operation::Start | Operation::Members | Operation::Tombs => Outcome::Unknown,
     }
 }
 
@@ -153,7 +220,7 @@ fn after(operation: Operation, before: &Files, names: &Names) -> (Files, Option<
             files.remove(&metadata);
             files.remove(&names.file);
         }
-        Operation::Stop => {}
+        Operation::Stop | Operation::Start | Operation::Members | Operation::Tombs => {}
     }
     (files, new)
 }
@@ -201,26 +268,71 @@ fn judge(operation: Operation, template: &Template, outcome: &Outcome, body: &Bo
 
 /// Effects of an operation, as the trace of a run that only counts has them.
 fn count(pair: &Pair, template: &Template, operation: Operation) -> u64 {
-    let (outcome, trace, _) = run_once(pair, template, operation, "count");
-    assert!(operation == Operation::Stop || outcome.is_done(), "{operation:?}: {outcome:?}");
+    let (outcome, trace, _) = run_once(pair, template, operation, ("count", u64::MAX));
+    let asked = !operation.is_of_start() && operation != Operation::Stop;
+    assert!(!asked || outcome.is_done(), "{operation:?}: {outcome:?}");
+    if operation.is_beside() {
+        // What comes again and again is swept once: it ends where its last name is safe.
+        let end = trace.lines().position(|line| line.contains(" SyncDir "));
+        return end.expect("it syncs its directory") as u64 + 1;
+    }
     trace.lines().count() as u64
 }
 
-/// One run under `plan`: the outcome, the trace, the log of the daemon.
+/// Waits until what comes by itself has come, has failed, or was the end of the daemon.
+fn wait_beside(pair: &Pair, operation: Operation, daemon: &mut Daemon, plan: (&str, u64)) {
+    let dies = plan.0.starts_with("kill");
+    let reached = |trace: &str| match plan {
+        ("count", _) => trace.contains(" SyncDir "),
+        (_, nth) => nth <= trace.lines().count() as u64,
+    };
+    daemon::eventually("what comes by itself", || {
+        if daemon.has_ended() {
+            return Some(());
+        }
+        let log = daemon.log();
+        let failed = log.contains("the log of deleted files: ") || log.contains("data/members: ");
+        let trace = fs::read_to_string(pair.dir.join("trace")).unwrap();
+        let through = reached(&trace) && (failed || is_written(pair, operation).is_some());
+        (!dies && through).then_some(())
+    });
+}
+
+/// One run under a plan for the n-th effect: the outcome, the trace, the log of the daemon.
 fn run_once(
     pair: &Pair,
     template: &Template,
     operation: Operation,
-    plan: &str,
+    plan: (&str, u64),
 ) -> (Outcome, String, String) {
     copy(&template.dir, &pair.storage_dir());
+    if operation.is_beside() {
+        for file in [TOMBS, MEMBERS] {
+            let _not_there = fs::remove_file(pair.base().join(file));
+        }
+        // A tracker tells of the members in its answer to a heartbeat.
+        let conf = pair.storage_dir().join("conf");
+        let often = fs::read_to_string(&conf).unwrap();
+        fs::write(&conf, often.replace("heart_beat_interval = 3600", "heart_beat_interval = 1"))
+            .unwrap();
+    }
     let trace = pair.dir.join("trace");
     let _gone = fs::remove_file(&trace);
-    let settings =
-        [("FASTDISK_FAULTS", plan.to_owned()), ("FASTDISK_TRACE", trace.display().to_string())];
+    if operation.is_of_start() {
+        fs::write(&trace, "").unwrap();
+    }
+    let settings = [
+        ("FASTDISK_FAULTS", plan.0.to_owned()),
+        ("FASTDISK_SCOPE", operation.scope().to_owned()),
+        ("FASTDISK_TRACE", trace.display().to_string()),
+    ];
     let mut daemon = pair.start(&settings);
-    assert!(!daemon.has_ended(), "{}", daemon.log());
-    fs::write(&trace, "").unwrap();
+    if operation.is_beside() {
+        wait_beside(pair, operation, &mut daemon, plan);
+    } else if operation != Operation::Start {
+        assert!(!daemon.has_ended(), "{}", daemon.log());
+        fs::write(&trace, "").unwrap();
+    }
     let outcome = ask(pair, &template.names, operation, &mut daemon);
     daemon.kill();
     let log = daemon.log();
@@ -228,14 +340,9 @@ fn run_once(
 }
 
 /// One point: operation, effect, fault. What is wrong, and with which trace.
-fn point(
-    pair: &Pair,
-    template: &Template,
-    operation: Operation,
-    plan: &str,
-    nth: u64,
-) -> Vec<String> {
-    let (outcome, trace, log) = run_once(pair, template, operation, plan);
+fn point(pair: &Pair, template: &Template, point: &Point) -> Vec<String> {
+    let Point { operation, nth, ref plan } = *point;
+    let (outcome, trace, log) = run_once(pair, template, operation, (plan, nth));
     let reached = trace.lines().count() as u64;
     if reached < nth {
         return vec![format!("effect {nth} was never reached, only {reached}")];
@@ -256,6 +363,9 @@ fn point(
     if !client::upload(pair.storage, false, b"goes on").is_done() {
         wrong.push("it takes no upload after the restart".to_owned());
     }
+    if operation.is_beside() {
+        daemon::eventually("it is written after the restart", || is_written(pair, operation));
+    }
     daemon.kill();
     if log.contains("panicked") || daemon.log().contains("panicked") {
         wrong.push("a daemon panicked".to_owned());
@@ -263,41 +373,63 @@ fn point(
     wrong
 }
 
-pub(crate) fn run() -> Tally {
-    let next = AtomicUsize::new(0);
-    let (points, effects) = (AtomicU64::new(0), Mutex::new(BTreeMap::new()));
-    let failures = Mutex::new(Vec::new());
+/// One fault at one effect of one operation.
+struct Point {
+    operation: Operation,
+    nth: u64,
+    plan: String,
+}
+
+/// Lets every worker take what comes next until nothing is left.
+fn share<T: Sync, R: Send>(
+    workers: &[(Pair, Template)],
+    work: &[T],
+    act: impl Fn(&Pair, &Template, &T) -> R + Sync,
+) -> Vec<R> {
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
-        for worker in 0..WORKERS {
-            let (next, points, effects, failures) = (&next, &points, &effects, &failures);
+        for (pair, template) in workers {
+            let (next, done, act) = (&next, &done, &act);
             scope.spawn(move || {
-                let dir = daemon::root().join(format!("sweep{worker}"));
-                let pair = Pair::new(&dir, false);
-                let template = Template::make(&pair);
-                while let Some(operation) = ALL.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let count = count(&pair, &template, *operation);
-                    effects.lock().unwrap().insert(format!("{operation:?}"), count);
-                    for (nth, fault) in (1..=count).flat_map(|nth| FAULTS.map(|fault| (nth, fault)))
-                    {
-                        let plan = fault.replace('N', &nth.to_string());
-                        points.fetch_add(1, Ordering::Relaxed);
-                        let wrong = point(&pair, &template, *operation, &plan, nth);
-                        let all = wrong.into_iter().map(|w| format!("{operation:?} {plan}: {w}"));
-                        failures.lock().unwrap().extend(all);
-                    }
+                while let Some(item) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let outcome = act(pair, template, item);
+                    done.lock().unwrap().push(outcome);
                 }
             });
         }
     });
+    done.into_inner().unwrap()
+}
+
+pub(crate) fn run() -> Tally {
+    let workers: Vec<_> = (0..WORKERS)
+        .map(|worker| {
+            let pair = Pair::new(&daemon::root().join(format!("sweep{worker}")), false);
+            let template = Template::make(&pair);
+            (pair, template)
+        })
+        .collect();
+    let counts = share(&workers, &ALL, |pair, template, operation| {
+        (*operation, count(pair, template, *operation))
+    });
+    let mut points = Vec::new();
+    for (operation, count) in counts {
+        println!("sweep: {operation:?}: {count} effects, {} faults each", FAULTS.len());
+        for (nth, fault) in (1..=count).flat_map(|nth| FAULTS.map(|fault| (nth, fault))) {
+            points.push(Point { operation, nth, plan: fault.replace('N', &nth.to_string()) });
+        }
+    }
+    let wrong = share(&workers, &points, |pair, template, at| {
+        let wrong = point(pair, template, at).into_iter();
+        wrong.map(|w| format!("{:?} {}: {w}", at.operation, at.plan)).collect::<Vec<_>>()
+    });
+    drop(workers);
     daemon::remove(&daemon::root());
-    let (failures, points) = (failures.into_inner().unwrap(), points.into_inner());
+    let failures = wrong.concat();
     for failure in &failures {
         println!("FAIL sweep promise=P1 :: {failure}");
     }
-    for (operation, count) in effects.into_inner().unwrap() {
-        println!("sweep: {operation}: {count} effects, {} faults each", FAULTS.len());
-    }
-    println!("sweep: {points} points, {} violations", failures.len());
+    println!("sweep: {} points, {} violations", points.len(), failures.len());
     let failed = u64::from(!failures.is_empty());
     Tally { passed: 1 - failed, failed, skipped: 0 }
 }

@@ -95,6 +95,7 @@ impl Owner {
     }
 
     fn run(mut self, mut inbox: mpsc::Receiver<Waiting>) {
+        net::faults::enter("operation");
         while let Some(first) = inbox.blocking_recv() {
             self.take(first);
             while let Ok(more) = inbox.try_recv() {

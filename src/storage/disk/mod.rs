@@ -46,6 +46,7 @@ impl Gate {
     {
         let slots = Arc::clone(&self.slots);
         let slot = slots.acquire_owned().await.expect("the semaphore is never closed");
+        let job = net::faults::carried(job);
         let job = tokio::task::spawn_blocking(move || {
             let _slot = slot;
             job()
