@@ -129,11 +129,14 @@ fn due(
             sums.remove(&name, true)?;
             // It goes with its file; the process may have died between the two.
             if let Some(metadata) = name.metadata().filter(|name| there(name).unwrap_or(false)) {
+                let mtime = disk.stat(&place.file(&metadata))?.mtime;
                 disk.remove(&place.file(&metadata))?;
                 disk.sync_dir(&place.dir(metadata.dir()))?;
                 sums.remove(&metadata, true)?;
                 let op = Op::own(Act::Delete);
-                let line = Record::new(record.at, op, metadata.as_str().to_owned()).to_string();
+                // Members keep what is later than its deletion.
+                let at = record.at.max(u32::try_from(mtime).unwrap_or(0));
+                let line = Record::new(at, op, metadata.as_str().to_owned()).to_string();
                 lines.push(line);
             }
         }

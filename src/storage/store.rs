@@ -308,19 +308,22 @@ impl Store {
         })
     }
 
-    /// Takes note that metadata come from `peer`; whether those before came from there, too.
-    pub(crate) fn last_from(&self, name: &FileName, peer: IpAddr) -> bool {
-        if !name.as_str().ends_with("-m") {
-            return false;
-        }
+    /// Whether the metadata that are here came from `peer`.
+    pub(crate) fn came_from(&self, name: &FileName, peer: IpAddr) -> bool {
+        let last = self.last_from.lock().expect("no code panics while holding this lock");
+        last.iter().any(|(other, from)| other == name && *from == peer)
+    }
+
+    /// Takes note of whom the metadata of this name came from: from a peer, or from our own
+    /// client.
+    pub(crate) fn now_from(&self, name: &FileName, peer: Option<IpAddr>) {
         let mut last = self.last_from.lock().expect("no code panics while holding this lock");
-        let known = last.iter().position(|(other, _)| other == name);
-        let before = known.and_then(|at| last.remove(at));
+        last.retain(|(other, _)| other != name);
+        let Some(peer) = peer else { return };
         if LAST_FROM_MAX <= last.len() {
             last.pop_front();
         }
         last.push_back((name.clone(), peer));
-        before.is_some_and(|(_, from)| from == peer)
     }
 
     /// The time that a file of this name has if it is made now: later than the deletion of an

@@ -39,7 +39,12 @@ enum Node {
 struct Content {
     cached: Vec<u8>,
     durable: Vec<u8>,
+    /// As it was set; a file that was only written has that of the clock.
+    mtime: Option<i64>,
 }
+
+/// What the clock of this disk always shows.
+const NOW: i64 = 1_700_000_000;
 
 #[derive(Clone, Debug)]
 struct World {
@@ -240,8 +245,9 @@ impl World {
     }
 
     fn content_stat(&self, content: usize) -> Stat {
-        let len = self.contents[content].cached.len() as u64;
-        Stat { kind: Kind::File, len, mtime: 1_700_000_000 }
+        let found = &self.contents[content];
+        let len = found.cached.len() as u64;
+        Stat { kind: Kind::File, len, mtime: found.mtime.unwrap_or(NOW) }
     }
 
     fn new_file(&mut self, path: &Path) -> io::Result<usize> {
@@ -328,7 +334,7 @@ impl Disk for SimulatedDisk {
         }
         let content = world.new_file(at)?;
         let text = target.to_str().expect("paths of tests are text").as_bytes().to_vec();
-        world.contents[content] = Content { cached: text.clone(), durable: text };
+        world.contents[content] = Content { cached: text.clone(), durable: text, mtime: None };
         world.cached.insert(at.to_owned(), Node::Link(content));
         Ok(())
     }
@@ -407,8 +413,9 @@ impl DiskFile for SimulatedFile {
         Ok(())
     }
 
-    fn set_mtime(&self, _secs: i64) -> io::Result<()> {
-        self.disk.effect().map(|_| ())
+    fn set_mtime(&self, secs: i64) -> io::Result<()> {
+        self.disk.effect()?.contents[self.content].mtime = Some(secs);
+        Ok(())
     }
 
     fn reserve(&self, _len: u64) -> io::Result<()> {

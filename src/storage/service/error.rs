@@ -38,6 +38,8 @@ pub(crate) enum ServiceError {
     /// The content is not what was stored; it is not given to anybody.
     #[error("{name} is damaged at byte {offset}")]
     Damaged { name: String, offset: u64 },
+    #[error("the file was replaced while it was read")]
+    Replaced,
     #[error("record")]
     Log(#[from] LogError),
     /// The peer is gone or too slow: there is nobody to answer.
@@ -50,6 +52,7 @@ impl ServiceError {
     pub(crate) fn of_read(name: &FileName, error: ReadError) -> Self {
         match error {
             ReadError::Io(error) => Self::Read(error),
+            ReadError::Replaced => Self::Replaced,
             ReadError::Doubt { offset } | ReadError::Damaged { offset } => {
                 Self::Damaged { name: name.as_str().to_owned(), offset }
             }
@@ -76,6 +79,7 @@ impl ServiceError {
             Self::Write(error) => os(error.io()),
             Self::Read(error) => os(error),
             Self::Damaged { .. } => Status::EIO,
+            Self::Replaced => Status::EAGAIN,
             Self::Log(LogError::Refused(error)) => os(error),
             Self::Log(LogError::Lost) => Status::EIO,
             Self::Log(LogError::Record(_)) => Status::EINVAL,

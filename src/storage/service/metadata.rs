@@ -36,6 +36,8 @@ use crate::{
 /// Largest metadata file that is read: what one request can set, and the same once more for
 /// what merges have added.
 const FILE_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
+/// How often metadata are opened that are replaced each time while they are read.
+const READS_MAX: usize = 10;
 
 /// Command 13.
 pub(super) async fn set(store: &Arc<Store>, body: &[u8]) -> Result<Changed, ServiceError> {
@@ -52,8 +54,11 @@ pub(super) async fn set(store: &Arc<Store>, body: &[u8]) -> Result<Changed, Serv
     let (mode, pairs) = (request.mode, Metadata::parse(request.pairs));
     let _alone = store.lock_name(&name).await;
     let shared = Arc::clone(store);
-    let job = move || change(&shared, &name, &metadata_name, mode, pairs);
-    let outcome = match store.on(path).run(job).await {
+    let target = metadata_name.clone();
+    let job = move || change(&shared, &name, &target, mode, pairs);
+    let outcome = store.on(path).run(job).await;
+    store.now_from(&metadata_name, None);
+    let outcome = match outcome {
         Ok(None) => Ok(nothing_to_do()),
         Ok(Some((commit, line, owed))) => {
             let outcome = record(store, path, commit, &[line], |_| ()).await;
@@ -82,7 +87,24 @@ pub(super) async fn get(store: &Arc<Store>, body: &[u8]) -> Result<Vec<u8>, Serv
     }
     let name = FileName::parse(request.name, store.places.count())?;
     let metadata_name = name.metadata().ok_or(ServiceError::NotFound("metadata"))?;
+    let mut outcome = Err(ServiceError::Replaced);
+    for _ in 0..READS_MAX {
+        outcome = read_once(store, &name, &metadata_name).await;
+        if !matches!(outcome, Err(ServiceError::Replaced)) {
+            break;
+        }
+    }
+    store.counters.count(|s| &mut s.get_metadata, outcome.is_ok());
+    outcome
+}
+
+async fn read_once(
+    store: &Arc<Store>,
+    name: &FileName,
+    metadata_name: &FileName,
+) -> Result<Vec<u8>, ServiceError> {
     let (shared, job_name) = (Arc::clone(store), name.clone());
+    let metadata_name = metadata_name.clone();
     let job = move || {
         let (place, file) = store_file(&shared, &job_name)?;
         exists(&shared, &file, "file")?;
@@ -97,15 +119,9 @@ pub(super) async fn get(store: &Arc<Store>, body: &[u8]) -> Result<Vec<u8>, Serv
         let first = source.read(&shared.sums, 0, FILE_BYTES_MAX);
         Ok((source, first))
     };
-    let outcome = match store.on(name.store_path()).run(job).await {
-        Ok((source, first)) => {
-            let whole = read::settled(store, source, &name, first, 0, FILE_BYTES_MAX).await;
-            whole.map(|(_, verified)| verified.into_bytes())
-        }
-        Err(error) => Err(error),
-    };
-    store.counters.count(|s| &mut s.get_metadata, outcome.is_ok());
-    outcome
+    let (source, first) = store.on(name.store_path()).run(job).await?;
+    let whole = read::settled(store, source, name, first, 0, FILE_BYTES_MAX).await;
+    whole.map(|(_, verified)| verified.into_bytes())
 }
 
 fn store_file<'a>(

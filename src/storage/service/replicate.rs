@@ -8,6 +8,9 @@
 
 mod names; // deletes, links, renamings
 
+#[cfg(test)]
+mod tests; // changes that cross each other
+
 use std::{io, sync::Arc};
 
 use bytes::Bytes;
@@ -174,7 +177,9 @@ async fn file(
     }
     let line = replica(request.at, if over { Act::Update } else { Act::Create }, &name);
     let found = stat_here(store, &name).await?;
-    let same = |stat: &Stat| stat.kind == Kind::File && stat.len == request.size;
+    // Metadata of one length are not the same metadata.
+    let changes = name.as_str().ends_with("-m");
+    let same = |stat: &Stat| !changes && stat.kind == Kind::File && stat.len == request.size;
     if !has_content || (!over && found.as_ref().is_some_and(same)) {
         drain(content).await?;
         store.log.append(&[line]).await?;
@@ -182,9 +187,9 @@ async fn file(
         return Err(ServiceError::Exists);
     }
     let (mut commit, staged) = begin(store, &name, content).await?;
-    let path = name.store_path();
+    let (path, at) = (name.store_path(), request.at);
     let _alone = store.lock_file(&name).await;
-    let (shared, at) = (Arc::clone(store), request.at);
+    let shared = Arc::clone(store);
     if store.is_buried(&name, at) {
         // Deleted while it arrived.
         shared.gate.run(move || drop(staged)).await;
@@ -192,19 +197,18 @@ async fn file(
         return Ok(nothing_to_do());
     }
     let peer = content.conn().peer().ip();
-    let again = store.last_from(&name, peer);
+    let again = store.came_from(&name, peer);
+    let placing = name.clone();
     let job = move || {
-        let placed = if again || is_later(&shared, &name, at, &staged) {
-            place(&shared, &mut commit, staged, &name, at)
-        } else {
-            Ok(Taken::Superseded)
-        };
+        let placed = place(&shared, &mut commit, staged, &placing, at, again);
         (commit, placed)
     };
     let (commit, placed) = store.gate.run(job).await;
     match placed {
-        Ok(Taken::Placed) => {}
+        Ok(Taken::Placed) => store.now_from(&name, changes.then_some(peer)),
         Ok(Taken::Superseded) => {
+            // It may have been placed by a process that died before it could record that.
+            store.log.append(&[line]).await?;
             received(store, caller, at);
             return Ok(nothing_to_do());
         }
@@ -307,19 +311,23 @@ enum Taken {
 
 /// Whether metadata that were received are later than those here. Two members may change them at
 /// the same time, each before it hears of the other: the later ones stay at both, and of two of
-/// one second those with the larger sum; of one member they come in their order. Other files do
-/// not change in place. Blocks.
+/// one second those with the larger sum, unless those here came from the same member (`again`),
+/// which sends them in their order. Other files do not change in place. Blocks.
 fn is_later(
     store: &Store,
     name: &FileName,
     at: u32,
-    (receiving, last): &(Receiving, Bytes),
+    again: bool,
+    (receiving, last): (&Receiving, &[u8]),
 ) -> bool {
     let is_metadata = name.as_str().ends_with("-m");
     let Some((_, file)) = store.file(name).filter(|_| is_metadata) else { return true };
     let Ok(found) = store.disk.stat(&file) else { return true };
     if found.mtime != i64::from(at) {
         return found.mtime < i64::from(at);
+    }
+    if again {
+        return true;
     }
     let mut crc = receiving.staged.crc();
     crc.update(last);
@@ -333,7 +341,11 @@ fn place(
     (mut receiving, last): (Receiving, Bytes),
     name: &FileName,
     at: u32,
+    again: bool,
 ) -> Result<Taken, WriteError> {
+    if !is_later(store, name, at, again, (&receiving, &last)) {
+        return Ok(Taken::Superseded);
+    }
     let Some((place, file)) = store.file(name) else { return Ok(Taken::Unfit) };
     let full = store.durability == Durability::Full;
     while let Some(step) = commit.step() {

@@ -206,8 +206,6 @@ impl Served {
     }
 }
 
-/// What only the fuzzer asks for.
-#[cfg(feature = "faults")]
 impl Served {
     /// Uploads a slave of `master`.
     pub(crate) async fn slave(&mut self, master: &str, bytes: &[u8]) -> Result<String, u8> {
@@ -217,7 +215,11 @@ impl Served {
         body.extend([master.as_bytes(), bytes].concat());
         stored(self.ask(21, &body).await)
     }
+}
 
+/// What only the fuzzer asks for.
+#[cfg(feature = "faults")]
+impl Served {
     pub(crate) async fn regenerate(&mut self, name: &str) -> Result<String, u8> {
         stored(self.ask(38, name.as_bytes()).await)
     }

@@ -121,10 +121,14 @@ impl Sums {
     pub fn settle(&self, source: &mut Source, path: &Path, heal: bool) -> Result<(), ReadError> {
         let exam = self.examine_open(&source.name, path, &*source.range.file)?;
         if let State::Damaged { offset } = exam.state {
+            if self.is_another(&source.name, path)? {
+                return Err(ReadError::Replaced);
+            }
             Damage::count(&self.damage.found);
             return Err(ReadError::Damaged { offset });
         }
         let name = source.name.clone();
+        let heal = heal && (exam.sums == SumsState::Good || self.is_now(&name, path, &exam)?);
         if heal && let Err(error) = self.heal(&name, &*source.range.file, &exam) {
             log::warn!("make the sums of {name} anew: {error}");
         }
@@ -136,6 +140,25 @@ impl Sums {
         };
         source.range.size = exam.len;
         Ok(())
+    }
+
+    /// Whether what `path` leads to now is no damaged file: then one that was opened before, and
+    /// looks damaged, is another one. With the file's name locked.
+    fn is_another(&self, name: &FileName, path: &Path) -> io::Result<bool> {
+        match self.examine(name, path) {
+            Ok(now) => Ok(!matches!(now.state, State::Damaged { .. })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether what `path` leads to now is what was examined.
+    fn is_now(&self, name: &FileName, path: &Path, exam: &Exam) -> io::Result<bool> {
+        match self.examine(name, path) {
+            Ok(now) => Ok(now.whole == exam.whole),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes the sums of a good file anew where they are not; true if there was a need. A file

@@ -25,6 +25,10 @@ pub enum ReadError {
     /// Known after [`Sums::settle`].
     #[error("the file is damaged at byte {offset}")]
     Damaged { offset: u64 },
+    /// Known after [`Sums::settle`]: another file has this name by now, or none. What was opened
+    /// cannot be proven any more; open it again.
+    #[error("the file was replaced while it was read")]
+    Replaced,
 }
 
 /// What proves the content.

@@ -412,3 +412,32 @@ fn sums_of_files_over_half_a_gigabyte_leave_memory() {
     }
     assert!(!world.disk.files().keys().any(|path| path.starts_with("/base/data/.tmp")));
 }
+
+#[test]
+fn a_file_that_is_replaced_while_it_is_read_is_not_called_damaged() {
+    for forgotten in [false, true] {
+        let world = world(VerifyReads::Always);
+        let (old, new) = (b"as it was".to_vec(), b"as it is".to_vec());
+        let name = name_of(b"the master", false).metadata().unwrap();
+        world.store(&name, &old);
+        let mut source = world.sums.open(&name, &path(&name), 0, 0).unwrap();
+        let earlier = world.sums.whole_now(&name, &path(&name));
+        let mut builder = world.sums.whole(&name).unwrap().replacing(earlier);
+        builder.update(&new).unwrap();
+        builder.publish(&world.sums, &name, true).unwrap();
+        let temporary = path(&name).with_extension("tmp");
+        world.disk.create(&temporary).unwrap().write_at(0, &new).unwrap();
+        world.disk.rename_over(&temporary, &path(&name)).unwrap();
+        if forgotten {
+            world.sums.forget_earlier(&name).unwrap();
+        }
+        // The sums that it had are of the old file; whoever opened it later has the new ones.
+        source.guard = super::read::Guard::Doubt(0);
+        let settled = world.sums.settle(&mut source, &path(&name), true);
+        assert_eq!(matches!(settled, Err(ReadError::Replaced)), forgotten, "{settled:?}");
+        assert_eq!(world.read(&name, 100, true), Some(new), "and the sums are still its own");
+        world.disk.remove(&path(&name)).unwrap();
+        let settled = world.sums.settle(&mut source, &path(&name), true);
+        assert_eq!(matches!(settled, Err(ReadError::Replaced)), forgotten, "{settled:?}");
+    }
+}

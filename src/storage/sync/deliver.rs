@@ -20,6 +20,9 @@ use crate::store::Store;
 /// Do not compute a sum (storage.md 3.11), nor complain that the file is missing.
 const PROBE: InfoFlags = InfoFlags(3);
 
+/// How often a file is looked at that is replaced each time while it is read.
+const LOOKS_MAX: u32 = 10;
+
 /// How it went.
 #[derive(Debug)]
 pub(super) enum Outcome {
@@ -42,6 +45,8 @@ pub(crate) enum DeliverError {
     Refused(Status),
     #[error("look at the file: {0}")]
     Disk(#[from] std::io::Error),
+    #[error("the file was replaced whenever it was read")]
+    Replaced,
 }
 
 /// Why nothing was answered.
@@ -64,12 +69,13 @@ pub(super) async fn deliver(
 ) -> Outcome {
     let (shared, wanted) = (Arc::clone(store), record.clone());
     let mut next = store.gate.run(move || prepare(&shared, &wanted)).await;
-    let mut probe = probe;
+    let (mut probe, mut looks) = (probe, 0);
     loop {
         let prepared = match next {
             Ok(prepared) => prepared,
             Err(NotReady::Poison(why)) => return Outcome::Aside(why.0.to_owned()),
             Err(NotReady::Disk(error)) => return Outcome::Failed(error.into()),
+            Err(NotReady::Replaced) => return Outcome::Failed(DeliverError::Replaced),
             Err(damaged) => return Outcome::Aside(damaged.to_string()),
         };
         if prepared.task == Task::Skip {
@@ -81,6 +87,16 @@ pub(super) async fn deliver(
             Err(SendError::Client(error)) => return Outcome::Failed(error.into()),
             Err(SendError::NotReady(NotReady::Disk(error))) => {
                 return Outcome::Failed(error.into());
+            }
+            // Nothing of it is on its way yet: what is there now is as good.
+            Err(SendError::NotReady(NotReady::Replaced)) if looks < LOOKS_MAX => {
+                looks += 1;
+                let (shared, wanted) = (Arc::clone(store), record.clone());
+                next = store.gate.run(move || prepare(&shared, &wanted)).await;
+                continue;
+            }
+            Err(SendError::NotReady(NotReady::Replaced)) => {
+                return Outcome::Failed(DeliverError::Replaced);
             }
             Err(SendError::NotReady(damaged)) => return Outcome::Aside(damaged.to_string()),
         };
@@ -111,7 +127,8 @@ async fn send(
     let status = match task {
         Task::Skip => Ok(Status::OK),
         Task::Whole { len, mut over } => {
-            if probe && !over {
+            // Of two metadata of one length each may be the later one.
+            if probe && !over && !name.ends_with("-m") {
                 match link.info(name, PROBE).await? {
                     Ok(info) if info.size == len => return Ok(link.had(at, name, len).await?),
                     Ok(_) => over = true,

@@ -49,12 +49,16 @@ pub(super) enum NotReady {
     /// Damaged content is given to nobody.
     #[error("our copy is damaged at byte {0}")]
     Damaged(u64),
+    /// To be looked at again.
+    #[error("it was replaced while it was read")]
+    Replaced,
 }
 
 impl From<ReadError> for NotReady {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Io(error) => Self::Disk(error),
+            ReadError::Replaced => Self::Replaced,
             ReadError::Doubt { offset } | ReadError::Damaged { offset } => Self::Damaged(offset),
         }
     }
@@ -227,6 +231,7 @@ impl Content for FromDisk {
                     Ok((!bytes.is_empty()).then_some(bytes))
                 }
                 Err(ReadError::Io(error)) => Err(error),
+                Err(ReadError::Replaced) => Err(io::Error::other(NotReady::Replaced)),
                 Err(ReadError::Doubt { offset } | ReadError::Damaged { offset }) => {
                     self.damaged = Some(offset);
                     Err(io::ErrorKind::InvalidData.into())

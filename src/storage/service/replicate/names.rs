@@ -41,11 +41,16 @@ pub(super) async fn delete(
 }
 
 /// Removes a file whose name is locked, and remembers that it is gone even if it is not there.
+/// Its metadata go with it: who deleted it may not have heard of them, and says nothing of them.
 async fn delete_file(
     store: &Arc<Store>,
     name: &FileName,
     at: u32,
 ) -> Result<Durable, ServiceError> {
+    let mut lines = vec![replica(at, Act::Delete, name)];
+    let (shared, of) = (Arc::clone(store), name.clone());
+    let metadata = store.gate.run(move || remove_metadata(&shared, &of, at)).await?;
+    lines.extend(metadata.map(|name| replica(at, Act::Delete, &name)));
     let gone = name.clone();
     let commit = named(store, name, move |store| {
         let Some(found) = stat(store, &gone)? else { return Err(ServiceError::NotFound("file")) };
@@ -62,17 +67,38 @@ async fn delete_file(
         Ok(())
     })
     .await;
-    let line = replica(at, Act::Delete, name);
     let commit = match commit {
         Err(missing @ ServiceError::NotFound(_)) => {
             // It may be on its way from another member: it is not to be taken then.
-            store.log.append(std::slice::from_ref(&line)).await?;
-            store.bury(&[line]);
+            if 1 < lines.len() {
+                let (shared, of) = (Arc::clone(store), name.clone());
+                store.gate.run(move || sync_dir(&shared, &of)).await?;
+            }
+            store.log.append(&lines).await?;
+            store.bury(&lines);
             return Err(missing);
         }
         other => other?,
     };
-    record(store, name.store_path(), commit, &[line], |_| ()).await
+    record(store, name.store_path(), commit, &lines, |_| ()).await
+}
+
+/// Removes the metadata of a file that is to be deleted, and says their name if there were any.
+/// Where the file's name can be used again they may be of a later file: those stay. Blocks.
+fn remove_metadata(
+    store: &Store,
+    of: &FileName,
+    at: u32,
+) -> Result<Option<FileName>, ServiceError> {
+    let Some(name) = of.metadata() else { return Ok(None) };
+    let Some(found) = stat(store, &name)? else { return Ok(None) };
+    if is_reusable(of.as_str()) && i64::from(at) < found.mtime {
+        return Ok(None);
+    }
+    let (_, file) = store.file(&name).ok_or(ServiceError::Invalid("no such store path"))?;
+    store.disk.remove(&file).map_err(WriteError::disk("remove metadata"))?;
+    forget_sums(store, &name);
+    Ok(Some(name))
 }
 
 /// 19: a link to another stored file.
@@ -124,24 +150,25 @@ pub(super) async fn rename(store: &Arc<Store>, body: &[u8]) -> Result<Durable, S
         // Deleted under its new name before we heard that it has one.
         return delete_file(store, &old, request.at).await;
     }
-    let to = new.clone();
+    let (to, from) = (new.clone(), old.clone());
     let commit = named(store, &new, move |store| {
-        let (place, file) = store.file(&to).ok_or(ServiceError::Invalid("no such store path"))?;
+        let (new, old) = (to, from);
+        let (place, file) = store.file(&new).ok_or(ServiceError::Invalid("no such store path"))?;
         let from = place.file(&old);
-        if stat(store, &to)?.is_some() {
+        if stat(store, &new)?.is_some() {
             return Err(ServiceError::Exists);
         }
         if stat(store, &old)?.is_none() {
             return Err(ServiceError::NotFound("file"));
         }
-        place.ensure_dir(to.dir()).map_err(WriteError::disk("make a directory"))?;
-        let sums = sums_anew(store, &old, &from, &to).map_err(whole_wanted)?;
+        place.ensure_dir(new.dir()).map_err(WriteError::disk("make a directory"))?;
+        let sums = sums_anew(store, &old, &from, &new).map_err(whole_wanted)?;
         if let Some(sums) = sums {
-            sums.publish(&store.sums, &to, store.durability == Durability::Full)?;
+            sums.publish(&store.sums, &new, store.durability == Durability::Full)?;
         }
         store.disk.rename_new(&from, &file).map_err(WriteError::disk("rename the file"))?;
         forget_sums(store, &old);
-        if old.dir() != to.dir() && store.durability == Durability::Full {
+        if old.dir() != new.dir() && store.durability == Durability::Full {
             // The old name is gone for good before the new one is recorded.
             let synced = store.disk.sync_dir(&place.dir(old.dir()));
             synced.map_err(WriteError::sync("the directory"))?;
@@ -151,9 +178,21 @@ pub(super) async fn rename(store: &Arc<Store>, body: &[u8]) -> Result<Durable, S
     .await;
     let commit = match commit {
         Err(missing @ ServiceError::NotFound(_)) => {
-            // The sender brings the file under its new name; the old one is not to come any more.
+            // The sender brings the file under its new name; the old one is not to come any more,
+            // also not after a restart.
+            store.log.append(std::slice::from_ref(&line)).await?;
             store.bury(&[line]);
             return Err(missing);
+        }
+        Err(done @ ServiceError::Exists) => {
+            // Renamed by a process that died before it could record that; or the file came under
+            // its new name while the old one was on its way from elsewhere.
+            store.log.append(std::slice::from_ref(&line)).await?;
+            store.bury(&[line]);
+            match delete_file(store, &old, request.at).await {
+                Ok(_) | Err(ServiceError::NotFound(_)) => return Err(done),
+                Err(error) => return Err(error),
+            }
         }
         other => other?,
     };
