@@ -94,7 +94,7 @@ system() {
 
 # Groups of real storages that die, stop and come back; each test is a group of its own.
 cluster() {
-    cargo test --test cluster -- --test-threads=1
+    cargo test --test cluster -- --test-threads=3 --nocapture
 }
 
 # Slow and many connections against the daemons, one test at a time.

@@ -7,8 +7,34 @@ use crate::support::history::{Content, now_ms};
 use crate::support::wait::eventually;
 use crate::{CONVERGE, Load, World, refusals};
 
-/// How much is acknowledged between two deaths.
+/// Deaths of one run, and how much is acknowledged between them.
+const DEATHS: usize = 6;
 const EVENTS_BETWEEN: usize = 120;
+
+#[test]
+fn members_that_are_killed_in_turn_end_up_equal() {
+    let world = World::start("kill-in-turn", 3, 3, "");
+    let load = Load::start(&world, 4);
+    let mut down = Vec::new();
+    for death in 0..DEATHS {
+        let before = world.history.events().len();
+        eventually("the load goes on", CONVERGE, || {
+            (before + EVENTS_BETWEEN < world.history.events().len()).then_some(())
+        });
+        let victim = &world.cluster.storages[death % 3];
+        let from = now_ms();
+        victim.kill();
+        let before = world.history.events().len();
+        eventually("the others go on", CONVERGE, || {
+            (before + EVENTS_BETWEEN / 4 < world.history.events().len()).then_some(())
+        });
+        victim.start();
+        world.wait_for_active(3);
+        down.push((from, now_ms()));
+    }
+    load.stop(&world);
+    world.check(&Facts { allowed: refusals(), cut_off: down, ..Facts::default() });
+}
 
 #[test]
 fn all_members_may_die_at_once() {

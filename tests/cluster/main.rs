@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod difference; // what is not equal, and why
 mod filling; // new members, replaced disks
 mod killing; // members die in turn under load
 
@@ -26,7 +27,7 @@ use support::cluster::Cluster;
 use support::history::{Content, History, Kind};
 use support::recorder::Recorder;
 use support::seed::Seed;
-use support::wait::eventually;
+use support::wait::{eventually, eventually_or};
 
 /// How long members may take until they are equal, after faults have stopped. Generous: the
 /// machine is shared; the promise of 60 s is measured elsewhere.
@@ -80,11 +81,16 @@ impl World {
             let first = copies.next().cloned().unwrap_or_default();
             copies.all(|copy| *copy == first)
         };
-        eventually("the members are equal", CONVERGE, || {
+        let equal = || {
+            if !self.cluster.look_equal() {
+                return None; // to compare the content would only slow the members down
+            }
             let members = self.cluster.on_disks();
             // Twice in a row: nothing is on its way any more.
             (same(&members) && self.cluster.on_disks() == members).then_some(members)
-        })
+        };
+        let why = || difference::explain(&self.cluster, &self.cluster.on_disks());
+        eventually_or(CONVERGE, equal, why)
     }
 
     /// Compares what the members hold with what clients were told.

@@ -104,17 +104,30 @@ impl Daemon {
 
     /// Plain files of the store path with their content, by file id.
     pub(crate) fn on_disk(&self, group: &str) -> BTreeMap<String, Vec<u8>> {
+        self.files(group, |path| fs::read(path))
+    }
+
+    /// The same with their lengths only: for whoever asks again and again.
+    pub(crate) fn lengths(&self, group: &str) -> BTreeMap<String, u64> {
+        self.files(group, |path| Ok(fs::metadata(path)?.len()))
+    }
+
+    fn files<T>(
+        &self,
+        group: &str,
+        look: impl Fn(&Path) -> std::io::Result<T>,
+    ) -> BTreeMap<String, T> {
         let mut files = BTreeMap::new();
         let data = self.dir.join("store0/data");
         for (first, dir) in entries(&data) {
             for (second, dir) in entries(&dir) {
                 for (name, path) in entries(&dir) {
-                    let bytes = match fs::read(&path) {
+                    let found = match look(&path) {
                         // Deleted since it was listed: a member that runs may do that.
                         Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                         other => other.expect("stored files can be read"),
                     };
-                    files.insert(format!("{group}/M00/{first}/{second}/{name}"), bytes);
+                    files.insert(format!("{group}/M00/{first}/{second}/{name}"), found);
                 }
             }
         }
@@ -202,6 +215,14 @@ impl Cluster {
             Daemon::new(&dir, "fdfs_storaged", ([127, 0, 0, index], port).into(), &config)
         });
         Self { tracker, storages: storages.collect(), lease, dir }
+    }
+
+    /// Whether all members hold files of the same names and lengths: cheap, and true before they
+    /// can be equal.
+    pub(crate) fn look_equal(&self) -> bool {
+        let mut listed = self.storages.iter().map(|storage| storage.lengths("group1"));
+        let first = listed.next().unwrap_or_default();
+        listed.all(|files| files == first)
     }
 
     /// Whole files on each member's disk; metadata are left to the protocol.
