@@ -2,6 +2,7 @@
 // what each is and where it belongs below the open folder; the queue takes them from here.
 
 /** @typedef {import("./upload.js").Found} Found */
+/** @typedef {(path: string) => void} OnEmpty told the way to a folder that holds nothing */
 
 /** Files handed on at once: so many that it is quick, so few that the page goes on. */
 const SLICE = 500;
@@ -21,17 +22,20 @@ function fileOf(entry) {
 /**
  * @param {FileSystemEntry} entry
  * @param {string[]} above
+ * @param {OnEmpty} onEmpty
  * @returns {AsyncGenerator<Found>}
  */
-async function* walk(entry, above) {
+async function* walk(entry, above, onEmpty) {
   if (entry.isFile) {
     const file = await fileOf(/** @type {FileSystemFileEntry} */ (entry));
     yield { file, path: above.join("/") };
   } else if (entry.isDirectory && above.length < DEPTH_MAX) {
     const reader = /** @type {FileSystemDirectoryEntry} */ (entry).createReader();
     const path = [...above, entry.name];
-    for (let some = await readSome(reader); some.length > 0; some = await readSome(reader)) {
-      for (const one of some) yield* walk(one, path);
+    let some = await readSome(reader);
+    if (some.length === 0) onEmpty(path.join("/"));
+    for (; some.length > 0; some = await readSome(reader)) {
+      for (const one of some) yield* walk(one, path, onEmpty);
     }
   }
 }
@@ -39,9 +43,10 @@ async function* walk(entry, above) {
 /**
  * What a drop holds. The first part is read at once, for it is gone when the event is over.
  * @param {DataTransfer} data
+ * @param {OnEmpty} onEmpty
  * @returns {AsyncGenerator<Found[]>} slices
  */
-export function dropped(data) {
+export function dropped(data, onEmpty) {
   const tops = [...data.items]
     .filter((item) => item.kind === "file")
     .map((item) => ({
@@ -50,17 +55,18 @@ export function dropped(data) {
       // Where there are handles, the browser can open the file again after a reload.
       handle: /** @type {any} */ (item).getAsFileSystemHandle?.() ?? null,
     }));
-  return slices(allOf(tops));
+  return slices(allOf(tops, onEmpty));
 }
 
 /**
  * @param {{entry: FileSystemEntry | null, file: File | null,
  *   handle: Promise<FileSystemHandle | null> | null}[]} tops
+ * @param {OnEmpty} onEmpty
  * @returns {AsyncGenerator<Found>}
  */
-async function* allOf(tops) {
+async function* allOf(tops, onEmpty) {
   for (const { entry, file, handle } of tops) {
-    if (entry?.isDirectory) yield* walk(entry, []);
+    if (entry?.isDirectory) yield* walk(entry, [], onEmpty);
     else if (file) {
       const kept = await Promise.resolve(handle).catch(() => null); // then it is asked for again
       const usable = kept?.kind === "file" ? /** @type {FileSystemFileHandle} */ (kept) : null;

@@ -2,13 +2,14 @@
 // queue, the queue into the panel and into memory, and what it asks is asked.
 import { chosen, dropped } from "./intake.js";
 import { askConflict } from "./dialogs.js";
-import { find, note, say } from "./dom.js";
+import { find, note, say, words } from "./dom.js";
 import { OURS } from "./hand.js";
 import { t, tn } from "./i18n.js";
 import { Keep } from "./keep.js";
 import { give, send } from "./sender.js";
 import { Panel } from "./transfers.js";
 import { Queue, settled } from "./upload.js";
+import { makeWay } from "./way.js";
 
 /** @typedef {import("./upload.js").Item} Item */
 /** @typedef {import("./upload.js").Found} Found */
@@ -61,8 +62,9 @@ export class Uploads {
     });
   }
 
-  /** Takes in files, slice by slice. @param {AsyncGenerator<Found[]>} slices */
-  async take(slices) {
+  /** Takes in files, slice by slice, and folders that hold none.
+   * @param {AsyncGenerator<Found[]>} slices @param {readonly string[]} empty filled meanwhile */
+  async take(slices, empty = []) {
     const { id, name } = this.home.here();
     const to = { parent: id, place: name, batch: this.queue.batch() };
     let added = 0;
@@ -75,6 +77,20 @@ export class Uploads {
       note(t("files.unreadable_drop"));
     }
     if (added > 0) say(tn("transfer.said_added", added));
+    await this.#makeEmpty(id, empty);
+  }
+
+  /** Files make their folders on the way; these have none.
+   * @param {string} parent @param {readonly string[]} ways */
+  async #makeEmpty(parent, ways) {
+    try {
+      for (const way of ways) {
+        const top = await makeWay(parent, way);
+        if (top) this.home.arrived(top, "");
+      }
+    } catch (error) {
+      note(words(error));
+    }
   }
 
   /** @param {File[]} files */
@@ -159,7 +175,10 @@ export class Uploads {
     window.addEventListener("dragleave", (event) => move(event, -1));
     window.addEventListener("dragover", (event) => move(event, 0));
     window.addEventListener("drop", (event) => {
-      if (move(event, -depth) && event.dataTransfer) this.take(dropped(event.dataTransfer));
+      if (!move(event, -depth) || !event.dataTransfer) return;
+      /** @type {string[]} */
+      const empty = [];
+      this.take(dropped(event.dataTransfer, (way) => empty.push(way)), empty);
     });
   }
 }
