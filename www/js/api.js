@@ -9,7 +9,7 @@
  *   modified_ms: number, favourite?: boolean, downloads?: number, trashed_ms?: number,
  *   purge_ms?: number, origin?: string}} Node
  * @typedef {{id: string, name: string}} Crumb
- * @typedef {{folder: Node | null, path?: Crumb[], nodes: Node[], next: string | null}} Page
+ * @typedef {{folder: Node | null, path: Crumb[], nodes: Node[], next: string | null}} Page
  * @typedef {"name" | "size" | "modified"} Sort
  * @typedef {"asc" | "desc"} Order
  * @typedef {"fail" | "rename" | "replace"} Conflict
@@ -206,9 +206,7 @@ export const endToken = (id) => call("DELETE", `/api/tokens/${part(id)}`);
 // Nodes --------------------------------------------------------------------------------------
 
 /** @param {any} answer @returns {Page} */
-const page = (answer) => ({
-  folder: answer.folder ?? null, path: answer.path, nodes: answer.nodes, next: answer.next ?? null,
-});
+const page = ({ folder = null, path = [], nodes, next = null }) => ({ folder, path, nodes, next });
 
 /** One page of a folder. @param {string} folder @param {Ask} asked @returns {Promise<Page>} */
 export const list = async (folder, asked) =>
@@ -235,7 +233,7 @@ export async function listTrash(asked) {
   const { entries, next } = await call("GET", withQuery("/api/mydisk/trash", asked));
   const nodes = entries.map((/** @type {any} */ { node, bytes, ...more }) =>
     ({ ...node, ...more, size: node.kind === "file" ? node.size : bytes }));
-  return { folder: null, nodes, next };
+  return { folder: null, path: [], nodes, next };
 }
 
 /** @returns {Promise<{quota_bytes: number, used_bytes: number, trash_bytes: number,

@@ -46,9 +46,7 @@ deeds.onSpace = () => {
   spaceTimer = window.setTimeout(loadUser, SPACE_MS);
 };
 browser.onDraw = () => {
-  const place = browser.place;
-  const { folder } = browser.listing;
-  showTrail(place?.folder && folder ? (browser.listing.path ?? [folder]) : []);
+  showTrail(browser.listing.path);
 };
 
 /** Where uploads go: the open folder, or the root from where there is none. */
@@ -154,6 +152,7 @@ async function loadUser() {
 async function begin() {
   await loadUser();
   if (!user) return;
+  listenToDrive(); // whoever is not logged in has nothing to hear
   drawPlaces(user.role === "admin");
   await uploads.restore(user.id);
 }
@@ -217,6 +216,10 @@ function listenToPage() {
     if (files.length > 0) uploads.paste(files);
     else if (folder) deeds.paste(folder);
   });
+}
+
+/** Takes in what other tabs and devices change. */
+function listenToDrive() {
   watchDrive((kinds, folders) => {
     const place = browser.place;
     const again = kinds.has("open");

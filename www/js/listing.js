@@ -21,7 +21,7 @@ const FIRST_ITEMS = 200;
 const PAGE_ITEMS = 1000;
 
 /** As the database compares names (utf8mb4_unicode_520_ci), nearly: case and accents aside. */
-const names = new Intl.Collator("en", { sensitivity: "base" });
+export const names = new Intl.Collator("en", { sensitivity: "base" });
 
 /**
  * The order the server lists in: folders before files, then by the key, then by id.
@@ -52,8 +52,8 @@ export class Listing {
     this.direction = "asc";
     /** @type {Node | null} */
     this.folder = null;
-    /** @type {import("./api.js").Crumb[] | undefined} the way to it, the folder itself last */
-    this.path = undefined;
+    /** @type {import("./api.js").Crumb[]} the way to it, the folder itself last */
+    this.path = [];
     /** @type {Node[]} */
     this.nodes = [];
     /** @type {string | null} */
@@ -76,7 +76,7 @@ export class Listing {
       }
     }
     this.folder = null;
-    this.path = undefined;
+    this.path = [];
     this.nodes = [];
     this.next = null;
     await this.#load("loading");
@@ -149,7 +149,7 @@ export class Listing {
       this.nodes = deep ? page.nodes.concat(later) : page.nodes;
       if (!deep) this.next = page.next;
       this.folder = page.folder ?? this.folder;
-      this.path = page.path ?? this.path;
+      this.path = page.path;
       this.onChange(false);
     } catch {
       // What is shown stays; the next event or the next visit asks again.

@@ -31,17 +31,6 @@ const DISK = Object.freeze({
 /** @param {string} name @param {Key} title @param {Key} text */
 const nothing = (name, title, text) => ({ icon: name, title, text });
 
-/** The way to a folder, from a server that does not tell it.
- * @param {import("./api.js").Node | null} folder */
-async function stepsTo(folder) {
-  const steps = [];
-  for (let at = folder; at !== null;) {
-    steps.unshift({ id: at.id, name: at.name });
-    at = at.parent === null ? null : (await list(at.parent, { limit: 1 })).folder;
-  }
-  return steps;
-}
-
 /** @param {string} id @returns {Place} */
 export function folderPlace(id) {
   return {
@@ -51,7 +40,6 @@ export function folderPlace(id) {
     title: () => nameOf(id),
     load: async (ask) => {
       const page = await list(id, ask);
-      page.path ??= await stepsTo(page.folder);
       remember(page);
       return page;
     },

@@ -138,8 +138,7 @@ const deeds = {
 
 const browser = new Browser(find("#list-view"), deeds);
 browser.onDraw = () => {
-  const { folder, path } = browser.listing;
-  showTrail(folder ? (path ?? [folder]) : [], addressOf, share?.title ?? "");
+  showTrail(browser.listing.path, addressOf, share?.title ?? "");
 };
 
 /** @param {string} folder @returns {Place} */

@@ -15,7 +15,7 @@ export function addressOf(id) {
 
 /** Remembers what a page of a folder tells. @param {import("./api.js").Page} page */
 export function remember(page) {
-  for (const crumb of page.path ?? []) names.set(crumb.id, crumb.name);
+  for (const crumb of page.path) names.set(crumb.id, crumb.name);
   if (page.folder) names.set(page.folder.id, page.folder.name);
   for (const node of page.nodes) if (node.kind === "folder") names.set(node.id, node.name);
 }
