@@ -54,9 +54,19 @@ export async function load(...scripts) {
   }
 }
 
-/** The site under test: the one at $URL, else a whole stack of our own. */
+/** Who runs the drive, as `make run` prints it. */
+function adminOf(text = "") {
+  const [, name, password] = /name:\s*(\S+).*password:\s*(\S+)/.exec(text) ?? [];
+  return name ? { name, password } : undefined;
+}
+
+/**
+ * The site under test: the one at $URL, else a whole stack of our own. For a site that is up, $RUN
+ * is its run directory and $ADMIN the line that told its administrator, if they are known.
+ */
 export async function openSite() {
-  if (process.env.URL) return { url: process.env.URL.replace(/\/$/, ""), close: () => {} };
+  const { URL: url, RUN: run, ADMIN: admin } = process.env;
+  if (url) return { url: url.replace(/\/$/, ""), run, admin: adminOf(admin), close: () => {} };
   const script = join(ROOT, "tests", "support", "serve-stack.sh");
   const child = spawn(script, EDITS, { stdio: ["pipe", "pipe", "inherit"] });
   const ended = once(child, "exit");
@@ -72,8 +82,7 @@ export async function openSite() {
     child.stdin.end();
     await ended;
   };
-  const [, name, password] = /name:\s*(\S+).*password:\s*(\S+)/.exec(facts.admin) ?? [];
-  return { url: facts.url, run: facts.run, admin: { name, password }, close };
+  return { url: facts.url, run: facts.run, admin: adminOf(facts.admin), close };
 }
 
 export function openBrowser() {
@@ -102,6 +111,7 @@ function watch(page, url, visitor) {
   page.on("pageerror", (error) => report(`exception: ${error.message}`));
   page.on("console", (message) => {
     if (!["error", "warning"].includes(message.type())) return;
+    if (/the server responded with a status of/.test(message.text())) return; // see `response`
     report(`console: ${message.text()} ${message.location().url}`);
   });
   page.on("request", (request) => {
@@ -119,6 +129,11 @@ function watch(page, url, visitor) {
     if (response.status() >= 400) report(`${response.status()} ${path}`);
   });
 }
+
+/** An answer that belongs to an upload: this content is new here, so it is to be sent. */
+export const NEW_HERE = /^404 \/api\/instant\/\w+$/;
+/** A file that ends like a picture and holds none has no small picture. */
+export const NO_PICTURE = /^404 \/api\/(share\/\w+\/)?thumb\/\d+\?size=\w+$/;
 
 /** Whoever is there now; a test that fails leaves them behind. */
 const visitors = new Set();
@@ -145,9 +160,8 @@ export async function visit({ browser, url }, options = {}) {
       const another = await context.newPage();
       watch(another, url, visitor);
       return another;
-    }, allowed: [
-      /401 \/api\/session/, /401.*\/api\/session/, /40\d.*\/api\/(events|instant|thumb|uploads)/,
-    ],
+    },
+    allowed: [],
     /** Says that something which would otherwise be a problem belongs to the test. */
     allow: (...patterns) => visitor.allowed.push(...patterns),
     close: async () => {

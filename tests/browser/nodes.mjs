@@ -84,7 +84,7 @@ test("nodes: the keyboard alone chooses, renames, cuts, pastes, deletes, undoes"
 
 test("nodes: a name that is taken is said where it is typed; Escape leaves it", async (world) => {
   const { visitor, page } = await withFiles(world, ["alpha.txt", "beta.txt"]);
-  visitor.allow(/409.*\/api\/disk/);
+  visitor.allow(/^409 \/api\/disk\/\d+$/);
   await rowOf(page, "alpha.txt").focus();
   await page.keyboard.press("F2");
   await page.keyboard.type("beta");

@@ -3,7 +3,10 @@
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { load, makeFile, register, rowOf, test, visit } from "./harness.mjs";
+import {
+  load, makeFile, NEW_HERE, NO_PICTURE, register, rowOf, test, visit,
+} from "./harness.mjs";
+import { wave } from "./seed.mjs";
 
 const HACK = "window.hacked=1";
 const MARKUP = `<img src=x onerror=${HACK}>`;
@@ -56,21 +59,9 @@ function id3(tags) {
   ]);
 }
 
-/** A second of silence. */
-function wave() {
-  const head = Buffer.from(
-    "RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x40\x1f\0\0\x01\0\x08\0data" +
-      "\0\0\0\0",
-    "latin1",
-  );
-  const sound = Buffer.alloc(8000, 128);
-  head.writeUInt32LE(36 + sound.length, 4);
-  head.writeUInt32LE(sound.length, 40);
-  return Buffer.concat([head, sound]);
-}
-
 async function upload(world, files) {
   const visitor = await visit(world);
+  visitor.allow(NEW_HERE, NO_PICTURE);
   const { page } = visitor;
   await register(visitor);
   const paths = files.map(([name, content]) => {

@@ -8,6 +8,7 @@ import {
   digest,
   download,
   makeFile,
+  NEW_HERE,
   register,
   rowOf,
   test,
@@ -52,7 +53,7 @@ test(`resume: ${RESUME_MB} MB paused, cut off, the tab closed: the same bytes`, 
   const wire = await openWire(world.url);
   wire.slow(RESUME_MB * 120_000);
   const visitor = await visit({ ...world, url: wire.url });
-  visitor.allow(/ERR_/, /423.*\/api\/uploads/);
+  visitor.allow(/ERR_/, /^423 \/api\/uploads\/\w+$/, NEW_HERE);
   let { page } = visitor;
   await register(visitor);
   const name = "毕业旅行 全程录像.mp4";
@@ -93,7 +94,7 @@ test("resume: another file of the same name is not the one that was lost", async
   const wire = await openWire(world.url);
   wire.slow(2_000_000);
   const visitor = await visit({ ...world, url: wire.url });
-  visitor.allow(/ERR_/, /423.*\/api\/uploads/);
+  visitor.allow(/ERR_/, /^423 \/api\/uploads\/\w+$/, NEW_HERE);
   await register(visitor);
   const name = "twin.bin";
   const path = await makeFile(world.dir, name, 30_000_000, fresh());
@@ -120,7 +121,7 @@ test("resume: another file of the same name is not the one that was lost", async
 
 test("resume: known content is stored at once, and says so", async (world) => {
   const visitor = await visit(world);
-  visitor.allow(/404.*\/api\/instant/);
+  visitor.allow(NEW_HERE);
   const { page } = visitor;
   await register(visitor);
   const path = await makeFile(world.dir, "第一份.bin", 12_000_000);

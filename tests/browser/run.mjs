@@ -12,6 +12,7 @@ import "./upload.mjs";
 import "./folder.mjs";
 import "./nodes.mjs";
 import "./preview.mjs";
+import "./shares.mjs";
 import "./big.mjs";
 import "./hostile.mjs";
 import "./weight.mjs";

@@ -33,7 +33,7 @@ test("shares: link and code in one click; a visitor opens, another user saves", 
   assert.ok(text.includes(link) && text.includes(code), text);
 
   const guest = await visit(world);
-  guest.allow(/403.*\/api\/share/);
+  guest.allow(/^403 \/api\/share\/\w+\/open$/);
   await guest.page.goto(link);
   await guest.page.waitForSelector("#lock:not([hidden])");
   await enter(guest.page, "wrong1");
@@ -50,7 +50,6 @@ test("shares: link and code in one click; a visitor opens, another user saves", 
   await guest.close();
 
   const other = await visit(world);
-  other.allow(/403.*\/api\/share/);
   await register(other);
   await other.page.goto(link);
   await enter(other.page, code);
@@ -68,6 +67,7 @@ test("shares: a visitor who has to log in first comes back to the share", async 
   const { visitor, page } = await withFiles(world, ["present.txt"]);
   const { link } = await share(page, "present.txt", { code: "" });
   const guest = await visit(world);
+  guest.allow(/401 \/api\/session$/); // saving asks who is there: nobody
   await guest.page.goto(link);
   await rowOf(guest.page, "present.txt").waitFor();
   await guest.page.getByRole("button", { name: "Save to my disk" }).click();
@@ -99,7 +99,7 @@ test("shares: my shares, a change, an end; what is stopped says so", async (worl
   await page.locator("#confirm").getByRole("button", { name: "Stop sharing" }).click();
   await page.getByText("Stopped").waitFor();
   const guest = await visit(world);
-  guest.allow(/410|404/);
+  guest.allow(/^410 \/api\/share\/\w+$/);
   await guest.page.goto(link);
   await guest.page.getByRole("heading", { name: "This share cannot be opened" }).waitFor();
   await guest.page.getByText("It is not shared any more.").waitFor();

@@ -61,7 +61,9 @@ export function showHelp() {
         {},
         ...keys
           .split(" + ")
-          .flatMap((key, index) => [index > 0 ? " + " : "", h("kbd", { text: key })]),
+          .flatMap((key, index) => [index > 0 ? " + " : "",
+            h("kbd", { text: key === "Space" ? t("keys.space") : key }),
+          ]),
       ),
       h("dd", { text: t(text) }),
     ),

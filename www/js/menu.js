@@ -1,6 +1,6 @@
 // menu.js: the one menu of the page: a list of things to do, opened at a point or below a button,
 // worked by pointer and keyboard. Knows nothing of what the things are.
-import { h, icon } from "./dom.js";
+import { find, h, icon } from "./dom.js";
 
 /**
  * @typedef {object} Action
@@ -98,7 +98,7 @@ export function close() {
 export function openMenu(actions, where, label) {
   if (actions.length === 0) return;
   if (!menu.isConnected) {
-    document.body.append(menu);
+    find("#main").append(menu); // a landmark, also for what lies above everything
     menu.addEventListener("keydown", onKey);
     menu.addEventListener("toggle", (event) => {
       if (

@@ -288,6 +288,7 @@ export default {
   "keys.range": "Select a range",
   "keys.search": "Search",
   "keys.toggle": "Select or not",
+  "keys.space": "Space",
   "keys.upload": "Upload files",
   "keys.view": "List or tiles",
   "keys.walk": "Walk through the list",

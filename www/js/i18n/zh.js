@@ -286,6 +286,7 @@ export default {
   "keys.range": "连续选择",
   "keys.search": "搜索",
   "keys.toggle": "选择或取消",
+  "keys.space": "空格",
   "keys.upload": "上传文件",
   "keys.view": "切换列表与网格",
   "keys.walk": "在列表中移动",

@@ -81,9 +81,12 @@ export async function show(node, source, stage) {
       for (const { isIntersecting, target } of entries) {
         if (!isIntersecting) continue;
         seen.unobserve(target);
-        const page = await document.getPage(Number(target.getAttribute("data-page")));
-        // A page that is broken stays white.
-        await draw(page, /** @type {HTMLElement} */ (target)).catch(() => {});
+        try {
+          const page = await document.getPage(Number(target.getAttribute("data-page")));
+          await draw(page, /** @type {HTMLElement} */ (target));
+        } catch {
+          // A page that is broken stays white; one that is left while it is drawn is gone anyway.
+        }
       }
     },
     { root: null, rootMargin: "400px" },

@@ -219,6 +219,7 @@ export async function users(place) {
     {
       class: "field",
       role: "search",
+      tLabel: "admin.find",
       onsubmit: (/** @type {Event} */ event) => {
         event.preventDefault();
         words = input.value.trim();

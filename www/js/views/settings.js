@@ -164,7 +164,7 @@ async function confirmTotp({ secret, uri }, onDone) {
 function secondFactor(user) {
   let on = user.totp ?? false;
   const state = h("p", {});
-  const button = h("button", { type: "button", class: "quiet" });
+  const button = h("button", { id: "second-factor", type: "button", class: "quiet" });
   const paint = () => {
     state.textContent = t(on ? "totp.on_text" : "totp.off_text");
     button.textContent = t(on ? "totp.turn_off" : "totp.turn_on");
@@ -428,6 +428,7 @@ function tokens() {
       "p",
       { class: "answers" },
       h("button", {
+        id: "new-token",
         type: "button",
         class: "quiet",
         t: "token.title",
