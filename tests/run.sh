@@ -28,7 +28,7 @@ P11 a full disk refuses cleanly and recovers        | unit crash
 P12 a slow part does not slow the others            |
 P13 clocks may be wrong                             |
 P14 memory is bounded with 10,000 slow connections  | load
-P15 no bytes crash a process                        | unit
+P15 no bytes crash a process                        | unit module
 P16 the drive shows each file with its right bytes  | web browser'
 
 layers_all=(lint unit system crash load cluster clients module web browser)

@@ -4,24 +4,24 @@
 //! conditions and HEAD are nginx's own filters' work; this only says what they need to know.
 //! What is not here goes to `elsewhere`, what has to be read first to `verify`.
 
-use std::fmt::Write as _;
-
 use proto::fileid::{FileName, Kind, NORMAL_LEN, Record, STORE_PATHS_MAX};
 use proto::ids::GroupName;
 use proto::query::Query;
 
 use crate::access::{Denied, Fail, Grant};
 use crate::conf::Conf;
+use crate::etag::ETag;
 use crate::ffi::{Level, Method, Request, Span, Status};
 use crate::locate::Found;
 use crate::site::Group;
 use crate::verify::{self, Pending, Verdict};
 use crate::{elsewhere, flv, locate, range};
 
-/// Two numbers of 16 hexadecimal digits, a dash, two quotes.
-const ETAG_LEN_MAX: usize = 35;
 /// How long a file that never changes may be kept: a year, which is what caches take for ever.
 const CACHE_SECS_MAX: u64 = 31_536_000;
+/// What nearly every answer says is written here once, not formatted for each.
+const CACHE_PUBLIC: &str = "public, max-age=31536000, immutable";
+const CACHE_PRIVATE: &str = "private, max-age=31536000, immutable";
 
 /// Why a request is not answered with a file.
 #[derive(Debug, PartialEq)]
@@ -228,17 +228,19 @@ fn describe(
         Kind::Normal => (i64::from(record.timestamp), i64::from(record.crc32)),
         Kind::Appender | Kind::Slave => (mtime, mtime),
     };
-    let mut etag = String::with_capacity(ETAG_LEN_MAX);
-    // Writing to a string cannot fail.
-    let _ = write!(etag, "\"{tag:x}-{:x}\"", found.size);
-    request.set_etag(&etag)?;
+    request.set_etag(ETag::of(tag, found.size).as_str())?;
     if wanted.kind == Kind::Normal && conf.caches() && !request.has_cache_control() {
         let grant = &wanted.grant;
-        let who = if grant.private { "private" } else { "public" };
         // No longer than the link itself works.
         let left = grant.until.map(|until| until.saturating_sub(request.now()));
-        let secs = left.unwrap_or(CACHE_SECS_MAX).min(CACHE_SECS_MAX);
-        request.set_cache_control(&format!("{who}, max-age={secs}, immutable"))?;
+        match left.filter(|secs| *secs < CACHE_SECS_MAX) {
+            None if grant.private => request.set_cache_control(CACHE_PRIVATE)?,
+            None => request.set_cache_control(CACHE_PUBLIC)?,
+            Some(secs) => {
+                let who = if grant.private { "private" } else { "public" };
+                request.set_cache_control_of(&format!("{who}, max-age={secs}, immutable"))?;
+            }
+        }
     }
     if let Some(media_type) = &wanted.grant.link.media_type {
         request.set_media_type(media_type)?;

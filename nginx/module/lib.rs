@@ -15,6 +15,7 @@ use nginx_sys::{
 mod access; // tokens and links: who may have a file
 mod conf; // the directives
 mod elsewhere; // not here: which members to ask
+mod etag; // two numbers in hexadecimal, without the formatter
 mod flv; // parts of films as the C module has them
 mod handler; // one request: the checks in their order, then the answer
 mod legacy; // mod_fastdfs.conf

@@ -109,8 +109,16 @@ impl Request<'_> {
         self.raw.headers_out.cache_control.is_set()
     }
 
-    pub(crate) fn set_cache_control(&mut self, value: &str) -> Result<(), Refusal> {
+    pub(crate) fn set_cache_control(&mut self, value: &'static str) -> Result<(), Refusal> {
+        self.add_cache_control(text(value.as_bytes()))
+    }
+
+    pub(crate) fn set_cache_control_of(&mut self, value: &str) -> Result<(), Refusal> {
         let value = self.join(value.as_bytes(), b"")?;
+        self.add_cache_control(value)
+    }
+
+    fn add_cache_control(&mut self, value: ngx_str_t) -> Result<(), Refusal> {
         let header = self.add_header(b"Cache-Control", value)?;
         let room = self.zeroed(size_of::<*mut ngx_table_elt_t>());
         if room.is_null() {
