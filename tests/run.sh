@@ -25,7 +25,7 @@ P8 a deleted file never comes back                  | system cluster unit
 P9 routing is rebuilt after the loss of trackers    | system
 P10 partitions cause no loss                        |
 P11 a full disk refuses cleanly and recovers        | unit crash
-P12 a slow part does not slow the others            |
+P12 a slow part does not slow the others            | cluster load
 P13 clocks may be wrong                             |
 P14 memory is bounded with 10,000 slow connections  | load
 P15 no bytes crash a process                        | unit module

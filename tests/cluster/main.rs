@@ -10,6 +10,7 @@ mod support;
 
 mod difference; // what is not equal, and why
 mod filling; // new members, replaced disks
+mod hanging; // a member that does not answer
 mod killing; // members die in turn under load
 
 use std::path::Path;

@@ -93,6 +93,23 @@ impl Daemon {
         })
     }
 
+    /// Sends a signal by its name without `SIG`.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.pid().to_string()]).status();
+        assert!(sent.expect("kill runs").success(), "SIG{name} to {}", self.program);
+    }
+
+    /// Whether `SIGSTOP` holds it.
+    pub(crate) fn is_stopped(&self) -> bool {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        status.expect("it runs").lines().any(|line| line.starts_with("State:\tT"))
+    }
+
+    fn pid(&self) -> u32 {
+        let own = self.child.lock().expect("no test panics while it holds this");
+        own.as_ref().expect("it runs").id()
+    }
+
     fn take(&self) -> Child {
         let mut own = self.child.lock().expect("no test panics while it holds this");
         own.take().expect("it runs")
