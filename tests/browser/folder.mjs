@@ -1,6 +1,10 @@
 // folder.mjs: making folders, walking through them, sorting, long lists, the keyboard.
 import assert from "node:assert/strict";
-import { drop, makeFile, makeFolder, register, rowOf, test, uploaded, visit } from "./harness.mjs";
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import {
+  drop, focused, makeFile, makeFolder, register, rowOf, tabTo, test, uploaded, visit,
+} from "./harness.mjs";
 
 const names = (page) => page.locator("#rows .row .name").allTextContents();
 
@@ -33,6 +37,27 @@ test("folder: make, enter, upload into it, and go back by the path", async (worl
   assert.equal(await rowOf(page, "inside.txt").count(), 0);
   await page.goBack();
   await rowOf(page, "inside.txt").waitFor();
+  await visitor.close();
+});
+
+test("folder: what is dropped comes with its empty folders, beside the old", async (world) => {
+  const visitor = await visit(world);
+  visitor.allow(/^409 \/api\/disk$/);
+  const { page } = visitor;
+  await register(visitor);
+  await makeFolder(page, "项目");
+  const root = join(world.dir, "drop", "项目");
+  await makeFile(join(root, "有内容"), "里面.txt", 100);
+  mkdirSync(join(root, "空的", "更深"), { recursive: true });
+  await drop(visitor, [root]);
+  await uploaded(page, "项目/有内容/里面.txt");
+  await page.getByTitle("项目", { exact: true }).first().click();
+  await rowOf(page, "有内容").waitFor();
+  await page.locator("#rows").getByTitle("空的").click();
+  await page.locator("#rows").getByTitle("更深").click();
+  await page.waitForSelector("#empty:not([hidden])");
+  assert.deepEqual(
+    await page.locator("#crumbs a").allTextContents(), ["All files", "项目", "空的", "更深"]);
   await visitor.close();
 });
 
@@ -104,30 +129,20 @@ test("folder: the keyboard alone makes a folder, walks the list and opens it", a
   const visitor = await visit(world);
   const { page } = visitor;
   await register(visitor);
-  const focused = () => page.evaluate(() => document.activeElement.id
-    || document.activeElement.querySelector(".name")?.textContent
-    || document.activeElement.textContent.trim());
-  const tabTo = async (wanted) => {
-    for (let presses = 0; presses < 30; presses += 1) {
-      await page.keyboard.press("Tab");
-      if ((await focused()) === wanted) return;
-    }
-    assert.fail(`the tab key never reached ${wanted}`);
-  };
   await page.keyboard.press("Tab");
-  assert.equal(await focused(), "skip");
+  assert.equal(await focused(page), "skip");
   for (const name of ["alpha", "beta", "gamma"]) {
-    await tabTo("make-folder");
+    await tabTo(page, "make-folder");
     await page.keyboard.press("Enter");
     await page.keyboard.type(name);
     await page.keyboard.press("Enter");
     await rowOf(page, name).waitFor();
   }
-  await tabTo("alpha");
+  await tabTo(page, "alpha");
   await page.keyboard.press("End");
-  assert.equal(await focused(), "gamma");
+  assert.equal(await focused(page), "gamma");
   await page.keyboard.press("ArrowUp");
-  assert.equal(await focused(), "beta");
+  assert.equal(await focused(page), "beta");
   await page.keyboard.press("Enter");
   await page.getByRole("heading", { name: "beta" }).waitFor();
   await visitor.close();

@@ -265,6 +265,28 @@ export async function drop(visitor, files, before = async () => {}) {
   await client.detach();
 }
 
+/** What has the focus: its id, the name in it, or what it says. */
+export const focused = (page) => page.evaluate(() => {
+  const at = document.activeElement;
+  if (at === document.body) return ""; // it is on the browser's own buttons
+  return at.id || at.querySelector(".name")?.textContent || at.textContent.trim();
+});
+
+/** Presses the tab key until that has the focus, which must be seen on each stop of the way. */
+export async function tabTo(page, wanted, key = "Tab") {
+  for (let presses = 0; presses < 60; presses += 1) {
+    await page.keyboard.press(key);
+    const seen = await page.evaluate(() => {
+      const at = document.activeElement;
+      const marked = (one) => one && window.getComputedStyle(one).outlineStyle !== "none";
+      return at === document.body || marked(at) || marked(at.nextElementSibling);
+    });
+    assert.ok(seen, `the focus on ${await focused(page)} cannot be seen`);
+    if ((await focused(page)) === wanted) return;
+  }
+  assert.fail(`the tab key never reached ${wanted}`);
+}
+
 /** Downloads a file of the list by its button; the path of what arrived, and the name offered. */
 export async function download(page, name) {
   const arriving = page.waitForEvent("download");

@@ -1,8 +1,13 @@
 // hostile.mjs: names that are markup stay names; the first test shows that the trap would snap.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import {
-  makeFile, NO_PICTURE, register, rowOf, test, transferOf, uploaded, visit,
+  makeFile, NO_PICTURE, register, ROOT, rowOf, STEP_MS_MAX, test, transferOf, uploaded,
+  visit,
 } from "./harness.mjs";
+import { go } from "./nodes.mjs";
+import { call } from "./seed.mjs";
 
 /** Names that a careless page would run or break on; a file system takes them all. */
 const NAMES = [
@@ -55,5 +60,83 @@ test("hostile: markup in file names is shown as it is and never runs", async (wo
   assert.equal(await page.evaluate(() => window.hacked), undefined);
   const foreign = page.locator("main img:not(.thumb), main script, main iframe, main b");
   assert.equal(await foreign.count(), 0);
+  await visitor.close();
+});
+
+/** Elements that only a name taken for markup could have made. */
+const foreign = (page) =>
+  page.locator("img:not(.thumb), body script, iframe, b, [onload], [onerror], [onclick]").count();
+
+/** Nothing ran, nothing was made. */
+async function clean(page, where) {
+  assert.equal(await page.evaluate(() => window.hacked), undefined, where);
+  assert.equal(await foreign(page), 0, where);
+}
+
+test("hostile: a page that took names for markup would be noticed", async (world) => {
+  const visitor = await visit(world);
+  visitor.allow(NO_PICTURE);
+  const { page } = visitor;
+  const source = readFileSync(join(ROOT, "www", "js", "browser.js"), "utf8");
+  const bad = source.replace("name.textContent = node.name", `name["inner" + "HTML"] = node.name`);
+  assert.notEqual(bad, source);
+  await page.route("**/js/browser.js", (route) =>
+    route.fulfill({ body: bad, contentType: "text/javascript" }));
+  await register(visitor);
+  await page.setInputFiles("#picker", await makeFile(world.dir, NAMES[0], 50));
+  await uploaded(page, NAMES[0]);
+  await page.waitForFunction(() => document.querySelector("#rows .name img") !== null);
+  assert.ok((await foreign(page)) > 0, "the element is seen");
+  const until = Date.now() + STEP_MS_MAX;
+  while (!visitor.problems.some((text) => /Content Security Policy/.test(text))) {
+    assert.ok(Date.now() < until, "the policy that stopped it says nothing");
+    await page.waitForFunction(() => true, undefined, { polling: "raf" });
+  }
+  visitor.problems.length = 0;
+  await visitor.close();
+});
+
+test("hostile: such names stay names in every view, and for visitors", async (world) => {
+  const visitor = await visit(world);
+  visitor.allow(NO_PICTURE);
+  const { page, url } = visitor;
+  await register(visitor, { nickname: NAMES[0].slice(0, 40) });
+  const parent = await call(page, "POST", "/api/disk", { name: NAMES[2] });
+  for (const name of [NAMES[1], NAMES[3]]) {
+    await call(page, "POST", "/api/disk", { name, parent: parent.id });
+  }
+  const old = await call(page, "POST", "/api/disk", { name: NAMES[4] });
+  await call(page, "PUT", `/api/mydisk/favourites/${parent.id}`);
+  const share = await call(page, "POST", "/api/shares",
+    { nodes: [parent.id], title: NAMES[0], public: true });
+  await call(page, "POST", "/api/disk/trash", { ids: [old.id] });
+  for (const [hash, name] of [
+    [`#/folder/${parent.id}`, NAMES[1]], ["#/favourites", NAMES[2]], ["#/trash", NAMES[4]],
+    [`#/search/${encodeURIComponent("svg onload")}`, NAMES[1]],
+    [`#/search/${encodeURIComponent(NAMES[0])}`, null], ["#/shares", NAMES[0]],
+    ["#/public", NAMES[0]], ["#/settings", null],
+  ]) {
+    await go(page, hash);
+    if (name) await page.locator("#main").getByText(name, { exact: true }).first().waitFor();
+    else await page.locator("#main h1:visible").waitFor();
+    await clean(page, hash);
+  }
+  await go(page, "#/");
+  await rowOf(page, NAMES[2]).focus();
+  await page.keyboard.press("Shift+S");
+  await page.waitForSelector("#share-dialog");
+  await clean(page, "share");
+  await page.keyboard.press("Escape");
+  await rowOf(page, NAMES[2]).focus();
+  await page.keyboard.press("Shift+M");
+  await page.waitForSelector("#picker-dialog");
+  await clean(page, "picker");
+  await page.keyboard.press("Escape");
+  const guest = await visit(world);
+  await guest.page.goto(`${url}/share.html#/${share.id}`);
+  await guest.page.getByTitle(NAMES[2]).click();
+  await rowOf(guest.page, NAMES[1]).waitFor();
+  await clean(guest.page, "visitor");
+  await guest.close();
   await visitor.close();
 });

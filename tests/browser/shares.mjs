@@ -1,6 +1,6 @@
 // shares.mjs: sharing with a code, visiting without an account, saving to another disk, stopping.
 import assert from "node:assert/strict";
-import { makeFile, makeFolder, register, rowOf, test, visit } from "./harness.mjs";
+import { makeFolder, register, rowOf, test, visit } from "./harness.mjs";
 import { go, withFiles } from "./nodes.mjs";
 
 /** Shares what a row shows; answers the link and the code. */
@@ -117,23 +117,5 @@ test("shares: a visitor can report one", async (world) => {
   await guest.page.locator("#report [type=submit]").click();
   await guest.page.getByText("Thank you.").waitFor();
   await guest.close();
-  await visitor.close();
-});
-
-test("shares: two tabs show one disk: what one does, the other sees", async (world) => {
-  const { visitor, page } = await withFiles(world, ["alpha.txt"]);
-  const second = await visitor.open();
-  for (const one of [page, second]) {
-    if (one === second) await one.goto(page.url());
-    await one.waitForSelector("html[data-live]");
-    await rowOf(one, "alpha.txt").waitFor();
-  }
-  await makeFolder(second, "从另一个标签页");
-  await rowOf(page, "从另一个标签页").waitFor();
-  await page.setInputFiles("#picker", await makeFile(world.dir, "live.txt", 500));
-  await rowOf(second, "live.txt").waitFor();
-  await rowOf(page, "alpha.txt").click({ position: { x: 420, y: 20 } });
-  await page.keyboard.press("Delete");
-  await rowOf(second, "alpha.txt").waitFor({ state: "detached" });
   await visitor.close();
 });

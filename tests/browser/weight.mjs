@@ -1,7 +1,8 @@
 // weight.mjs: what the first visit of the files page costs, and the rules it is served under.
 import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
-import { register, STEP_MS_MAX, test, visit } from "./harness.mjs";
+import { NO_PICTURE, register, STEP_MS_MAX, test, visit } from "./harness.mjs";
+import { seed } from "./seed.mjs";
 
 const FIRST_LOAD_BYTES_MAX = 150 * 1024;
 
@@ -50,5 +51,52 @@ test("weight: pages come under a policy without foreign or inline anything", asy
     assert.match(policy, /default-src 'none'/, path);
     assert.match(policy, /script-src 'self'/, path);
     assert.doesNotMatch(policy, /unsafe|https?:|\*/, path);
+  }
+});
+
+/** The largest sum of layout shifts that people do not notice (web.dev, "good"). */
+const SHIFT_MAX = 0.1;
+
+/** Writes down what happens while a page loads. */
+function observe() {
+  window.seen = { shift: 0, long: [], paint: 0 };
+  const watch = (type, each) => new window.PerformanceObserver((list) =>
+    list.getEntries().forEach(each)).observe({ type, buffered: true });
+  watch("layout-shift", (one) => { window.seen.shift += one.value; });
+  watch("longtask", (one) => window.seen.long.push(Math.round(one.duration)));
+  watch("paint", (one) => {
+    if (one.name === "first-contentful-paint") window.seen.paint = Math.round(one.startTime);
+  });
+}
+
+test("weight: how the pages load: first paint, shifts of the layout, long tasks", async (world) => {
+  const { state, shared } = await seed(world);
+  for (const [name, path, sign, session] of [
+    ["log in", "/login.html", "#door", undefined],
+    ["files", "/files.html", "#rows .row", state],
+    ["settings", "/files.html#/settings", "#page-view .figure", state],
+    ["a visitor's", `/share.html#/${shared.open}`, "#rows .row", undefined],
+  ]) {
+    const visitor = await visit(world, { storageState: session });
+    visitor.allow(NO_PICTURE);
+    const { page } = visitor;
+    await page.addInitScript(observe);
+    await page.goto(`${visitor.url}${path}`);
+    await page.locator(sign).first().waitFor();
+    await page.waitForFunction(() => window.seen.paint > 0);
+    const facts = await page.evaluate(() => ({
+      ...window.seen, whole: Math.round(performance.now()),
+      requests: performance.getEntriesByType("resource").length + 1,
+      bytes: performance.getEntriesByType("resource")
+        .reduce((sum, one) => sum + one.encodedBodySize, 0),
+      elements: document.querySelectorAll("*").length,
+    }));
+    const { paint, whole, shift, long, requests, bytes, elements } = facts;
+    console.log(`      ${name} page: first paint ${paint} ms, shown ${whole} ms, shift `
+      + `${shift.toFixed(3)}, long tasks [${long.join(", ")}] ms, ${requests} requests, `
+      + `${Math.round(bytes / 1024)} KB on the wire, ${elements} elements`);
+    assert.ok(shift <= SHIFT_MAX, `the ${name} page shifts by ${shift}`);
+    assert.ok(bytes > 0 && bytes <= FIRST_LOAD_BYTES_MAX, `${bytes} bytes on the wire`);
+    await visitor.close();
   }
 });

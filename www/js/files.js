@@ -200,7 +200,29 @@ function listenToBar() {
   });
 }
 
+/** A view that is built when it is opened speaks the language of that moment: builds it anew. */
+async function reopen() {
+  const holder = find("#page-view");
+  if (holder.hidden) return;
+  const within = holder.contains(document.activeElement);
+  await route();
+  const on = holder.querySelector("[name=language]:checked");
+  if (within && on instanceof HTMLElement) on.focus();
+}
+
+/** Undoes what the note on the page tells, while it is there. @param {KeyboardEvent} event */
+function undo(event) {
+  const at = event.target instanceof Element ? event.target : null;
+  const asked = (event.ctrlKey || event.metaKey) && !event.shiftKey && event.key === "z";
+  if (!asked || at?.closest("input:not([type=checkbox]), textarea, dialog")) return;
+  const button = document.querySelector(".note-action");
+  if (!(button instanceof HTMLElement) || button.textContent !== t("app.undo")) return;
+  event.preventDefault();
+  button.click();
+}
+
 function listenToPage() {
+  document.addEventListener("keydown", undo);
   listenToKeys({
     "/": () => find("#search-input").focus(),
     "?": showHelp,
@@ -242,6 +264,7 @@ listenToPage();
 window.addEventListener("hashchange", route);
 showPrefs(find("[data-prefs]"));
 onLanguage(drawUser);
+onLanguage(reopen);
 drawPlaces(false);
 ready("files.title");
 const loading = begin();

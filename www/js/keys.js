@@ -20,6 +20,7 @@ const SHEET = Object.freeze([
   ["A … Z", "keys.jump"],
   ["F2", "deed.rename"],
   ["Del", "deed.trash"],
+  ["Ctrl + Z", "app.undo"],
   ["Ctrl + X", "keys.cut"],
   ["Ctrl + C", "keys.copy"],
   ["Ctrl + V", "keys.paste"],

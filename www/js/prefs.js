@@ -84,5 +84,8 @@ export function ready(title) {
   retitle();
   onLanguage(retitle);
   document.documentElement.dataset.ready = "";
+  // Until now the page was not to be seen, and what cannot be seen gets no focus.
+  const first = document.querySelector("[autofocus]");
+  if (first instanceof HTMLElement && document.activeElement === document.body) first.focus();
   loadIcons();
 }

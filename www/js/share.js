@@ -176,6 +176,7 @@ function show(what) {
   find("#lock").hidden = what !== "code";
   find("#list-view").hidden = what !== "list";
   find("#gone").hidden = what !== "gone";
+  find(".visitor-head").hidden = what === "gone"; // nobody is known to have shared it
   find("#share-tools").hidden = what !== "list";
 }
 

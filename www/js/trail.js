@@ -22,7 +22,7 @@ export function remember(page) {
 
 /** What a folder is called, as far as that is known. @param {string} id */
 export function nameOf(id) {
-  return id === ROOT ? t("files.title") : (names.get(id) ?? "…");
+  return id === ROOT ? t("files.title") : (names.get(id) ?? t("kind.folder"));
 }
 
 /** @param {Crumb} step @param {string} address @param {boolean} here */

@@ -177,7 +177,7 @@ function accountRow(user, reload) {
     h("td", { text: shortDate(user.created_ms) }),
     h(
       "td",
-      {},
+      { class: "acts" },
       h("button", {
         type: "button",
         class: "quiet small",

@@ -1,50 +1,35 @@
-// charts.js: small charts as SVG: bars and meters. Numbers in, shapes out.
+// charts.js: small charts: bars and meters. Numbers in, elements out.
 import { h } from "../dom.js";
 
-const SVG = "http://www.w3.org/2000/svg";
-const WIDTH = 480;
-const LINE = 34;
-const BAR = 8;
 /** Shares from which space is short. */
 const NEAR = 0.8;
 const FULL = 0.95;
 
-/** @param {string} name @param {Record<string, string | number>} attributes
- * @param {string} [text] */
-function shape(name, attributes, text = "") {
-  const element = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, String(value));
-  if (text !== "") element.textContent = text;
-  return element;
-}
-
 /**
+ * Bars below one another, each as long as its share of the largest, or of its own whole.
  * @param {readonly {name: string, value: number, of?: number, text: string}[]} rows
  * @param {string} label
  */
 export function bars(rows, label) {
-  const svg = shape("svg", {
-    viewBox: `0 0 ${WIDTH} ${Math.max(1, rows.length) * LINE}`,
-    class: "chart",
-    role: "img",
-    "aria-label": `${label}: ${rows.map((row) => `${row.name} ${row.text}`).join(", ")}`,
-  });
   const most = Math.max(1, ...rows.map((row) => row.of ?? row.value));
-  for (const [index, row] of rows.entries()) {
-    const y = index * LINE;
-    const whole = { x: 0, y: y + 21, height: BAR, rx: BAR / 2 };
-    svg.append(
-      shape("text", { x: 0, y: y + 14 }, row.name),
-      shape("text", { x: WIDTH, y: y + 14, "text-anchor": "end" }, row.text),
-      shape("rect", { ...whole, width: WIDTH, fill: "var(--line)" }),
-      shape("rect", {
-        ...whole,
-        width: Math.max(3, (row.value / most) * WIDTH),
-        fill: "var(--jade)",
-      }),
-    );
-  }
-  return svg;
+  return h(
+    "div",
+    {
+      class: "chart",
+      role: "img",
+      "aria-label": `${label}: ${rows.map((row) => `${row.name} ${row.text}`).join(", ")}`,
+    },
+    ...rows.map((row) => {
+      const fill = h("div", {});
+      fill.style.inlineSize = `${(row.value / most) * 100}%`;
+      return h(
+        "div",
+        {},
+        h("p", {}, h("span", { text: row.name }), h("span", { text: row.text })),
+        h("div", { class: "meter" }, fill),
+      );
+    }),
+  );
 }
 
 /** How much of something is used.

@@ -388,7 +388,7 @@ function tokens() {
             h("strong", { text: one.name }),
             h("span", {
               text: [
-                one.scopes.join(", "),
+                one.scopes.map((scope) => t(/** @type {Key} */ (`token.${scope}`))).join(", "),
                 one.expires_ms === null
                   ? t("share.never")
                   : t("share.until", { date: shortDate(one.expires_ms) }),

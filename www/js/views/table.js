@@ -3,6 +3,10 @@ import { h, note, words } from "../dom.js";
 
 /** @typedef {import("../i18n.js").Key} Key */
 
+/** The column of what can be done stays in sight. @param {Key} key */
+const head = (key) =>
+  h("th", { scope: "col", t: key, class: key === "files.actions" ? "acts" : null });
+
 /**
  * A table that is loaded page by page.
  * @template T
@@ -37,7 +41,7 @@ export function table(heads, load, row) {
       h(
         "table",
         { class: "table" },
-        h("thead", {}, h("tr", {}, ...heads.map((key) => h("th", { scope: "col", t: key })))),
+        h("thead", {}, h("tr", {}, ...heads.map(head))),
         body,
       ),
     ),
