@@ -39,8 +39,8 @@ pub(crate) struct PeerProgress {
 pub(crate) struct Progress {
     peers: watch::Sender<BTreeMap<StorageId, PeerProgress>>,
     synced: Mutex<Synced>,
-    /// Members other than us, those in service first.
-    members: Mutex<Vec<SocketAddr>>,
+    /// Members other than us: those in service, and others that may have files.
+    members: Mutex<(Vec<SocketAddr>, Vec<SocketAddr>)>,
 }
 
 /// Up to which time of each source's clock we have everything from it.
@@ -84,11 +84,17 @@ impl Progress {
 
     /// Members other than us, those in service first: who may have what is not here.
     pub(crate) fn members(&self) -> Vec<SocketAddr> {
-        self.members.lock().expect("no code panics while holding this lock").clone()
+        let members = self.members.lock().expect("no code panics while holding this lock");
+        [&members.0[..], &members.1].concat()
     }
 
-    pub(crate) fn set_members(&self, members: Vec<SocketAddr>) {
-        *self.members.lock().expect("no code panics while holding this lock") = members;
+    /// Members other than us that are in service.
+    pub(crate) fn active_members(&self) -> Vec<SocketAddr> {
+        self.members.lock().expect("no code panics while holding this lock").0.clone()
+    }
+
+    pub(crate) fn set_members(&self, active: Vec<SocketAddr>, others: Vec<SocketAddr>) {
+        *self.members.lock().expect("no code panics while holding this lock") = (active, others);
     }
 
     /// Everything of `source` up to `until` has been received.

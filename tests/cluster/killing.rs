@@ -77,6 +77,25 @@ fn a_file_can_be_read_at_every_member_as_soon_as_it_is_acknowledged() {
 }
 
 #[test]
+fn metadata_set_at_one_member_after_the_other_are_the_last_ones_everywhere() {
+    let world = World::start("metadata", 3, 3, "");
+    let client = world.client(1);
+    world.runtime.block_on(async {
+        for seed in 0..10 {
+            let id = client.upload(Content { seed, len: 100 }).await.expect("an upload is taken");
+            for (turn, storage) in (0..).zip(&world.cluster.storages) {
+                let content = Content { seed: 100 * seed + turn, len: 3 };
+                // The file may be on its way to this one, and so may the metadata before these.
+                while let Err(error) = client.set_metadata_at(&id, content, storage.address).await {
+                    assert!(error.is_not_found(), "{id} at {}: {error}", storage.address);
+                }
+            }
+        }
+    });
+    world.check(&Facts { allowed: refusals(), ..Facts::default() });
+}
+
+#[test]
 fn a_rolling_restart_is_not_noticed() {
     let world = World::start("rolling", 3, 3, "");
     let load = Load::start(&world, 2);

@@ -93,10 +93,22 @@ impl Recorder {
         let text = id.to_string();
         let call =
             self.history.call(self.number, Kind::SetMetadata, &text, "tracker", Some(content));
-        let pair =
-            |(name, value): (String, String)| Pair { name: name.into(), value: value.into() };
-        let metadata = Metadata::new(pairs(content).into_iter().map(pair));
-        let told = self.client.set_metadata(id, SetMode::Overwrite, &metadata).await;
+        let told = self.client.set_metadata(id, SetMode::Overwrite, &metadata(content)).await;
+        self.end(call, told.as_ref().map(|()| Outcome::default()));
+        told
+    }
+
+    /// The same at one member, whatever the tracker says.
+    pub(crate) async fn set_metadata_at(
+        &self,
+        id: &FileId,
+        content: Content,
+        at: SocketAddr,
+    ) -> Result<(), ClientError> {
+        let (text, via) = (id.to_string(), at.to_string());
+        let call = self.history.call(self.number, Kind::SetMetadata, &text, &via, Some(content));
+        let (pool, mode) = (self.client.pool(), SetMode::Overwrite);
+        let told = storage::set_metadata(pool, at, id, mode, &metadata(content)).await;
         self.end(call, told.as_ref().map(|()| Outcome::default()));
         told
     }
@@ -123,4 +135,9 @@ impl Recorder {
             Err(_) => self.history.end(call, Phase::Unknown, Outcome::default()),
         }
     }
+}
+
+fn metadata(content: Content) -> Metadata {
+    let pair = |(name, value): (String, String)| Pair { name: name.into(), value: value.into() };
+    Metadata::new(pairs(content).into_iter().map(pair))
 }

@@ -5,7 +5,7 @@
 //! reached. Asks members in service one after the other; what was deleted here is not asked for,
 //! and a question that came from a member is not passed on.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use net::client::{ClientError, storage};
 use proto::{
@@ -13,7 +13,9 @@ use proto::{
     fileid::{FileId, FileName},
     header::Header,
     status::Status,
+    storage::info::FileInfo,
 };
+use tokio::task::JoinSet;
 
 use super::{Answer, content::Content, error::ServiceError};
 use crate::store::Store;
@@ -21,6 +23,10 @@ use crate::store::Store;
 /// Set in the status byte of a request by whoever passes it on. The reference ignores the byte
 /// of 14 and 15, and the bits above the lowest two of 22.
 const PASSED_ON: u8 = 0x80;
+/// Ask without a sum, and without a complaint that the file is missing (storage.md 3.11).
+const PROBE: Status = Status(3);
+/// For a member that does not answer nobody waits longer.
+const ASK_TIME: Duration = Duration::from_millis(300);
 /// Longest answer to 15 and 22.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
 
@@ -80,6 +86,29 @@ pub(super) async fn ask(
         }
     }
     Ok(None)
+}
+
+/// When the members in service changed these metadata last, as far as they say so in time. A
+/// member that was away does not know yet what the others were told meanwhile; what it is told
+/// now must be later than that, and times have no more than whole seconds.
+pub(super) async fn changed_at(store: &Arc<Store>, metadata: &FileName) -> Option<u32> {
+    let mut body = Vec::new();
+    let group = store.facts.group;
+    proto::storage::delete::FileName { group, name: metadata.as_str() }.encode(&mut body);
+    let command = Command::QueryFileInfo as u8;
+    let request = Header { body_len: body.len() as u64, cmd: command, status: PROBE };
+    let mut asked = JoinSet::new();
+    for member in store.progress.active_members() {
+        let (store, body) = (Arc::clone(store), body.clone());
+        let asking = async move {
+            let answer = store.pool.ask(member, request, &body, ANSWER_BYTES_MAX).await;
+            let found = FileInfo::decode(&answer.ok()?).ok()?;
+            u32::try_from(found.mtime).ok()
+        };
+        asked.spawn(tokio::time::timeout(ASK_TIME, asking));
+    }
+    let answers = asked.join_all().await;
+    answers.into_iter().filter_map(|answer| answer.ok().flatten()).max()
 }
 
 /// Passes a download on, piece by piece. An error within it is of the member that was asked; one

@@ -18,6 +18,7 @@ use proto::{
 use super::{
     BODY_BYTES_MAX,
     change::{Changed, fault_of, give_up, record},
+    elsewhere,
     error::ServiceError,
     read,
 };
@@ -52,10 +53,11 @@ pub(super) async fn set(store: &Arc<Store>, body: &[u8]) -> Result<Changed, Serv
         return Err(ServiceError::ReadOnly);
     }
     let (mode, pairs) = (request.mode, Metadata::parse(request.pairs));
+    let elsewhere = elsewhere::changed_at(store, &metadata_name).await;
     let _alone = store.lock_name(&name).await;
     let shared = Arc::clone(store);
     let target = metadata_name.clone();
-    let job = move || change(&shared, &name, &target, mode, pairs);
+    let job = move || change(&shared, (&name, &target), mode, pairs, elsewhere);
     let outcome = store.on(path).run(job).await;
     store.now_from(&metadata_name, None);
     let outcome = match outcome {
@@ -142,13 +144,14 @@ fn exists(store: &Store, file: &Path, what: &'static str) -> Result<Kind, Servic
 
 type Outcome = Result<Option<(Commit, Record, Owed)>, (Option<Commit>, ServiceError)>;
 
-/// Decides what has to change (the table of storage.md 3.9) and does it up to the log. Blocks.
+/// Decides what has to change (the table of storage.md 3.9) and does it up to the log.
+/// `elsewhere` is when other members have changed them last. Blocks.
 fn change(
     store: &Store,
-    name: &FileName,
-    metadata_name: &FileName,
+    (name, metadata_name): (&FileName, &FileName),
     mode: SetMode,
     pairs: Metadata,
+    elsewhere: Option<u32>,
 ) -> Outcome {
     let (place, file) = store_file(store, name).map_err(|error| (None, error))?;
     exists(store, &file, "file").map_err(|error| (None, error))?;
@@ -187,6 +190,7 @@ fn change(
     let sums = store.sums.whole(metadata_name).map(|sums| sums.replacing(earlier));
     // Later than what it replaces, whatever the clock says: members keep the later of two.
     let before = store.disk.stat(&target).map_or(0, |stat| stat.mtime);
+    let before = before.max(i64::from(elsewhere.unwrap_or(0)));
     let now = store.now().max(u32::try_from(before.saturating_add(1)).unwrap_or(0));
     let at = store.time_for(metadata_name, now);
     let line = own(at, act, metadata_name);

@@ -70,7 +70,8 @@ pub(crate) async fn supervise(shared: Arc<Shared>, mut stop: Stop) {
     let mut running = BTreeSet::new();
     loop {
         let table = changes.borrow_and_update().clone();
-        shared.store.progress.set_members(shared.peers.holders());
+        let (active, others) = shared.peers.holders();
+        shared.store.progress.set_members(active, others);
         for (id, peer) in table {
             let ours = Some(id) == shared.peers.own();
             let local =

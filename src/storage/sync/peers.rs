@@ -69,18 +69,18 @@ impl Peers {
         self.table.subscribe()
     }
 
-    /// Members other than us that may have files, those in service first: what we know of the
-    /// others may be a heartbeat old.
-    pub(crate) fn holders(&self) -> Vec<SocketAddr> {
+    /// Members other than us that are in service, and others that may have files: what we know of
+    /// them may be a heartbeat old.
+    pub(crate) fn holders(&self) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
         use StorageState as S;
         let table = self.table.borrow();
         let in_state = |states: &'static [S]| {
             let others = table.iter().filter(move |(id, peer)| {
                 Some(**id) != self.own && peer.port != 0 && states.contains(&peer.state)
             });
-            others.map(|(_, peer)| SocketAddr::new(peer.address, peer.port))
+            others.map(|(_, peer)| SocketAddr::new(peer.address, peer.port)).collect()
         };
-        in_state(&[S::Active]).chain(in_state(&[S::Online, S::Syncing, S::Offline])).collect()
+        (in_state(&[S::Active]), in_state(&[S::Online, S::Syncing, S::Offline]))
     }
 
     /// The tracker that leads, as far as one has told.
