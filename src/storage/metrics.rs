@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use net::metrics::Page;
 use proto::{ids::StorePath, tracker::beat::Tally};
 
-use crate::store::Store;
+use crate::{progress::PeerProgress, store::Store};
 
 /// Writes the page.
 pub(crate) fn gather(store: &Store, page: &mut Page) {
@@ -42,7 +42,45 @@ pub(crate) fn gather(store: &Store, page: &mut Page) {
     page.value("fdfs_storage_connections", &[("state", "open")], s.connections.current);
     page.value("fdfs_storage_connections", &[("state", "most")], s.connections.max);
     paths(store, page);
+    peers(store, page);
     damage(store, page);
+}
+
+/// What the other members lack of our changes.
+fn peers(store: &Store, page: &mut Page) {
+    let peers = store.progress.peers();
+    let mut family = |name: &str, help: &str, of: fn(&PeerProgress) -> u64| {
+        match name.ends_with("_total") {
+            true => page.counter(name, help),
+            false => page.gauge(name, help),
+        }
+        for (id, peer) in &peers {
+            page.value(name, &[("peer", &id.to_string())], of(peer));
+        }
+    };
+    family("fdfs_storage_peer_lag_records", "Changes that a peer lacks.", |p| p.lag.records);
+    family("fdfs_storage_peer_lag_bytes", "Bytes of their records.", |p| p.lag.bytes);
+    family("fdfs_storage_peer_lag_seconds", "Age of the oldest of them.", |p| p.lag.secs);
+    family("fdfs_storage_peer_connected", "Whether it can be sent to.", |p| p.connected.into());
+    family("fdfs_storage_peer_sent_total", "Changes sent since the start.", |p| p.sent);
+    family("fdfs_storage_peer_aside_total", "Changes it will never take.", |p| p.aside);
+    page.gauge("fdfs_storage_peer_error", "What the last attempt to send ended with.");
+    for (id, peer) in &peers {
+        if let Some(error) = &peer.last_error {
+            let error = error.replace(['"', '\\', '\n'], " ");
+            let labels = [("peer", &*id.to_string()), ("error", &*error)];
+            page.value("fdfs_storage_peer_error", &labels, 1);
+        }
+    }
+    let Some(lag) = store.progress.exposed() else { return };
+    for (name, help, value) in [
+        ("fdfs_storage_exposed_records", "Acknowledged changes at no other member.", lag.records),
+        ("fdfs_storage_exposed_bytes", "Bytes of their records.", lag.bytes),
+        ("fdfs_storage_exposed_seconds", "Age of the oldest of them.", lag.secs),
+    ] {
+        page.gauge(name, help);
+        page.value(name, &[], value);
+    }
 }
 
 fn pair(page: &mut Page, family: &str, op: &str, tally: Tally) {

@@ -15,17 +15,23 @@ use tokio::sync::watch;
 
 use crate::binlog::Position;
 
+/// What a peer lacks of our changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Lag {
+    pub(crate) records: u64,
+    /// Of the binlog, not of the files.
+    pub(crate) bytes: u64,
+    /// Age of the oldest one, by our own clock.
+    pub(crate) secs: u64,
+}
+
 /// What a sender tells about its peer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PeerProgress {
     /// Records up to here are answered.
     pub(crate) passed: Position,
-    /// Bytes of the log that are not.
-    pub(crate) lag_bytes: u64,
-    /// Records of it, as far as they were counted: the mean length of a record decides.
-    pub(crate) lag_records: u64,
-    /// Age of the oldest one, by our own clock.
-    pub(crate) lag_secs: u64,
+    /// What of the log is not.
+    pub(crate) lag: Lag,
     /// Records sent since we run, and those put aside.
     pub(crate) sent: u64,
     pub(crate) aside: u64,
@@ -70,6 +76,12 @@ impl Progress {
             change(progress);
             *progress != before
         });
+    }
+
+    /// What no other member has: the lag of the one that has most. None in a group of one.
+    pub(crate) fn exposed(&self) -> Option<Lag> {
+        let peers = self.peers.borrow();
+        peers.values().max_by_key(|peer| peer.passed).map(|peer| peer.lag)
     }
 
     /// The peer is no member any more.

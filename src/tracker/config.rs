@@ -48,6 +48,8 @@ pub(crate) struct Settings {
     /// Bytes of one request, header included.
     pub(crate) package_len_max: usize,
     pub(crate) allowed: AllowedHosts,
+    /// Where `GET /metrics` answers.
+    pub(crate) metrics: Option<SocketAddr>,
     pub(crate) check_active: Duration,
     /// What decisions depend on; its port is set once the tracker listens.
     pub(crate) policy: Policy,
@@ -100,6 +102,7 @@ impl Settings {
             max_connections: positive(ini, "max_connections", 256, 1_000_000)?,
             package_len_max: usize::try_from(package_len).unwrap_or(usize::MAX),
             allowed,
+            metrics: net::metrics::listen_at(ini)?,
             check_active: Duration::from_secs(policy.check_active_secs.unsigned_abs()),
             policy,
             remarks,

@@ -10,6 +10,7 @@ mod config; // start here: the configuration as written and as meant
 pub mod cluster; // the state machine
 
 mod effects; // the one task that acts
+mod metrics; // the page of metrics
 mod peers; // the other trackers
 mod saved; // the state files
 mod service; // connections, requests, answers
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use log::{error, info, warn};
+use net::metrics::Page;
 use net::ports::{Listener, World};
 use net::program::{Basics, Daemon, Ready, run_daemon};
 use net::serve::{Admission, serve};
@@ -98,6 +100,7 @@ async fn start(
     let (figures, ended) = (Arc::clone(&service), stop.clone());
     tasks.spawn(async move { peers.elect(|| figures.connections(), ended).await });
     tasks.spawn(timers(Arc::clone(&shared), dir, started, settings.check_active, stop.clone()));
+    serve_metrics(settings.metrics, settings.network_timeout, &world, &service, &mut tasks, &stop)?;
     let share = connections_max.div_ceil(listeners.len().max(1));
     for listener in listeners {
         let allowed = settings.allowed.clone();
@@ -139,6 +142,25 @@ fn listen(settings: &Settings, world: &World) -> anyhow::Result<Vec<Box<dyn List
         listeners.push(listener);
     }
     Ok(listeners)
+}
+
+/// Serves the page of metrics, if the file says where.
+fn serve_metrics(
+    at: Option<SocketAddr>,
+    timeout: Duration,
+    world: &World,
+    service: &Arc<Service>,
+    tasks: &mut JoinSet<()>,
+    stop: &Stop,
+) -> anyhow::Result<()> {
+    let Some(at) = at else { return Ok(()) };
+    let listener = world.net.listen(at, timeout);
+    let listener = listener.with_context(|| format!("listen on {at}, key metrics_listen"))?;
+    info!("metrics at http://{}/metrics", listener.local_addr()?);
+    let service = Arc::clone(service);
+    let gather = Arc::new(move |page: &mut Page| service.metrics(page));
+    tasks.spawn(net::metrics::serve(listener, gather, stop.clone()));
+    Ok(())
 }
 
 /// All that happens by itself.

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use log::{debug, info};
 use net::conn::{Conn, ConnError};
+use net::metrics::Page;
 use net::ports::Fut;
 use net::shutdown::Stop;
 use proto::command::Command;
@@ -123,6 +124,12 @@ impl Service {
         answer::encode(&answer, self.shared.address_width(), &mut out);
         debug_assert!(answer != Answer::Empty || out.is_empty(), "an empty answer has no body");
         Ok(out)
+    }
+
+    /// Writes the page of metrics.
+    pub(crate) fn metrics(&self, page: &mut Page) {
+        let (groups, leads) = self.shared.look(|cluster| (cluster.overview(), cluster.leads()));
+        crate::metrics::gather(&groups, leads, self.connections(), page);
     }
 
     /// How many connections there are, and were at most.

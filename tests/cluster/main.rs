@@ -12,7 +12,9 @@ mod difference; // what is not equal, and why
 mod filling; // new members, replaced disks
 mod hanging; // a member that does not answer
 mod killing; // members die in turn under load
+mod lag; // how far a member is behind
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +27,7 @@ use tokio::task::JoinHandle;
 
 use support::checker::{Facts, Members, held, logs, seen};
 use support::cluster::Cluster;
-use support::history::{Content, History, Kind};
+use support::history::{Content, History, Kind, now_ms};
 use support::recorder::Recorder;
 use support::seed::Seed;
 use support::wait::{eventually, eventually_or};
@@ -46,7 +48,8 @@ impl World {
     /// A group of `storages`, of which the first `started` run.
     fn start(name: &str, storages: u8, started: usize, lines: &str) -> Self {
         let seed = Seed::of_this_run("cluster").child(name);
-        let cluster = Cluster::prepare(name, storages, "", lines);
+        let metrics = "metrics_listen = 127.0.0.1:0\n";
+        let cluster = Cluster::prepare(name, storages, metrics, &format!("{metrics}{lines}"));
         cluster.tracker.start();
         let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cluster-{name}.jsonl"));
         let history = Arc::new(History::create(&kept));
@@ -133,6 +136,7 @@ impl Load {
                 (storages.clone(), world.seed.child(&number.to_string()).rng());
             world.runtime.spawn(async move {
                 let mut own: Vec<FileId> = Vec::new();
+                let mut described = HashMap::new();
                 while !over.load(Ordering::Relaxed) {
                     let pick = |below: u64, n: usize| usize::try_from(below).expect("small") % n;
                     let (draw, which) = (rng.below(100), rng.next() >> 1);
@@ -141,7 +145,9 @@ impl Load {
                             let id = &own[pick(which, own.len())];
                             client.read(id, None).await.is_err()
                         }
-                        (75..85, false) => {
+                        // Times are whole seconds: what one member was told and had no time to
+                        // tell before it died is told from the next one's by nothing else.
+                        (75..85, false) if apart(&mut described, &own[pick(which, own.len())]) => {
                             let id = own[pick(which, own.len())].clone();
                             let pairs = Content { seed: rng.next(), len: 3 };
                             client.set_metadata(&id, pairs).await.is_err()
@@ -183,6 +189,19 @@ impl Load {
             }
         });
     }
+}
+
+/// How long a client leaves the metadata of a file as they are.
+const DESCRIBED_FOR_MS: u64 = 2_000;
+
+/// Whether it is time to change the metadata of this file again; takes note of it.
+fn apart(described: &mut HashMap<FileId, u64>, id: &FileId) -> bool {
+    let now = now_ms();
+    let due = described.get(id).is_none_or(|at| at + DESCRIBED_FOR_MS <= now);
+    if due {
+        described.insert(id.clone(), now);
+    }
+    due
 }
 
 /// The member that a file's name says took it.

@@ -19,6 +19,8 @@ mod mark; // where a sender is, and what its mark says
 
 mod pump; // the work of one session
 
+mod lag; // how far each peer is behind
+
 mod graves; // what was deleted, on disk, and until when
 
 mod sender; // one task per peer: sessions, one after the other
@@ -61,6 +63,11 @@ pub(crate) use graves::load as load_tombs;
 /// Keeps the log of deleted files until the program ends; it goes as far as `covered`.
 pub(crate) async fn keep_tombs(shared: Arc<Shared>, covered: Position, stop: Stop) {
     graves::keep(shared, covered, stop).await;
+}
+
+/// Measures how far the members are behind until the program ends.
+pub(crate) async fn watch_lag(shared: Arc<Shared>, stop: Stop) {
+    lag::watch(shared, stop).await;
 }
 
 /// Keeps one sender per member until the program ends.

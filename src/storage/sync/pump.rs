@@ -16,10 +16,12 @@ use super::{
     quarantine,
     sender::{Ended, Sender, SessionError, connect},
 };
-use crate::binlog::{
-    Position,
-    log::ROTATE_BYTES,
-    reader::{Item, Reader, What},
+use crate::{
+    binlog::{
+        Position,
+        reader::{Item, Reader, What},
+    },
+    progress::Lag,
 };
 
 /// Records read from the log at once.
@@ -27,8 +29,6 @@ const READ_BATCH: usize = 256;
 /// How often everything under way is waited for, so that a record on the connection that says
 /// who we are is behind all others: only then may the peer take its time for granted.
 const ANNOUNCE_EVERY: Duration = Duration::from_millis(500);
-/// Mean length of a record, for the lag in records.
-const RECORD_BYTES: u64 = 61;
 
 /// What a record under way comes back with.
 struct Landed {
@@ -326,19 +326,11 @@ impl<'a> Pump<'a> {
     fn tell(&self, passed: Position) {
         let store = &self.sender.shared.store;
         let end = *store.log.end().borrow();
-        let files = u64::from(end.file.saturating_sub(passed.file));
-        let ahead = files.saturating_mul(ROTATE_BYTES).saturating_add(end.offset);
-        let lag = ahead.saturating_sub(passed.offset);
-        let oldest = self.ahead.front().and_then(|item| match &item.what {
-            What::Record(record) => Some(record.at),
-            _ => None,
-        });
-        let age = oldest.map_or(0, |at| u64::from(store.now().saturating_sub(at)));
         store.progress.update(self.sender.id, |progress| {
             progress.passed = passed;
-            progress.lag_bytes = lag;
-            progress.lag_records = lag.div_ceil(RECORD_BYTES);
-            progress.lag_secs = if lag == 0 { 0 } else { age };
+            if end <= passed {
+                progress.lag = Lag::default(); // `lag` counts what there is, now and then
+            }
         });
     }
 

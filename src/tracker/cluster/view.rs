@@ -18,6 +18,22 @@ use super::policy::Policy;
 use super::{Answer, Cluster, Refusal, Session};
 
 impl Cluster {
+    /// Every group with its storages, as administrators see them: for the metrics.
+    pub fn overview(&self) -> Vec<(GroupStat, Vec<StorageStat>)> {
+        let anyone = IpAddr::from([0; 4]);
+        let of = |group: &Group| {
+            let stat = |member: &Member| storage_stat(group, member, anyone, &self.policy);
+            let stats = group.sorted().map(|(_, member)| stat(member)).collect();
+            (group_stat(group, &self.policy), stats)
+        };
+        self.groups.values().map(of).collect()
+    }
+
+    /// Whether this tracker leads.
+    pub fn leads(&self) -> bool {
+        self.trackers.is_leader()
+    }
+
     /// 90 and, without a name, 91.
     pub(super) fn list_groups(&self, name: Option<&GroupName>) -> Result<Answer, Refusal> {
         let stats = match name {

@@ -48,6 +48,8 @@ const KEYS: &[(&str, Use)] = &[
     ("run_by_group", Kept),
     ("run_by_user", Kept),
     ("allow_hosts", Kept),
+    // Ours alone.
+    ("metrics_listen", Kept),
     ("use_connection_pool", Idle(NO_POOL)),
     ("connection_pool_max_idle_time", Idle(NO_POOL)),
     ("log_level", Kept),

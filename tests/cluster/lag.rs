@@ -1,0 +1,78 @@
+//! How far a member is behind is shown while it is away, and that it is not any more.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
+use crate::support::checker::Facts;
+use crate::support::cluster::Daemon;
+use crate::support::history::Content;
+use crate::support::wait::{eventually, eventually_or};
+use crate::{CONVERGE, World};
+
+/// The page of metrics of a daemon.
+fn page(daemon: &Daemon) -> String {
+    let log = daemon.log();
+    let (_, rest) = log.rsplit_once("metrics at http://").expect("it says where");
+    let at = rest.split('/').next().expect("an address");
+    let mut stream = TcpStream::connect(at).expect("it listens");
+    stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").expect("it reads");
+    let mut page = String::new();
+    stream.read_to_string(&mut page).expect("it answers");
+    page
+}
+
+/// Waits until the page has all these lines.
+fn shows(daemon: &Daemon, lines: &[&str]) {
+    let all = || {
+        let page = page(daemon);
+        lines.iter().all(|line| page.lines().any(|known| known == *line)).then_some(())
+    };
+    eventually_or(CONVERGE, all, || format!("{lines:?} in\n{}", page(daemon)));
+}
+
+#[test]
+fn what_a_member_lacks_is_shown_while_it_is_away() {
+    let world = World::start("lag", 2, 2, "");
+    let client = world.client(1);
+    let (first, second) = (&world.cluster.storages[0], &world.cluster.storages[1]);
+    world.runtime.block_on(async {
+        client.upload(Content { seed: 0, len: 100 }).await.expect("it is taken");
+    });
+    // On its disk a file may be before it is answered.
+    shows(first, &["fdfs_storage_peer_sent_total{peer=\"127.0.0.2\"} 1"]);
+    second.kill();
+    world.wait_for_active(1);
+    world.runtime.block_on(async {
+        for seed in 1..=5 {
+            client.upload(Content { seed, len: 100 }).await.expect("it is taken");
+        }
+    });
+    let away = [
+        "fdfs_storage_peer_lag_records{peer=\"127.0.0.2\"} 5",
+        "fdfs_storage_peer_connected{peer=\"127.0.0.2\"} 0",
+        "fdfs_storage_exposed_records 5",
+    ];
+    shows(first, &away);
+    let lag = |page: &str, name: &str| {
+        let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|value| value.parse::<u64>().ok()).expect("the family is there")
+    };
+    eventually("time goes by", CONVERGE, || {
+        (1 < lag(&page(first), "fdfs_storage_exposed_seconds")).then_some(())
+    });
+    assert!(5 * 40 < lag(&page(first), "fdfs_storage_exposed_bytes"));
+    let state = "fdfs_tracker_storage_state{group=\"group1\",storage=\"127.0.0.2\",state=";
+    shows(&world.cluster.tracker, &[&format!("{state}\"OFFLINE\"}} 1"), "fdfs_tracker_leads 1"]);
+    second.start();
+    let back = [
+        "fdfs_storage_peer_lag_records{peer=\"127.0.0.2\"} 0",
+        "fdfs_storage_peer_lag_bytes{peer=\"127.0.0.2\"} 0",
+        "fdfs_storage_peer_lag_seconds{peer=\"127.0.0.2\"} 0",
+        "fdfs_storage_peer_connected{peer=\"127.0.0.2\"} 1",
+        "fdfs_storage_exposed_records 0",
+    ];
+    shows(first, &back);
+    let delay = "fdfs_tracker_storage_delay_seconds{group=\"group1\",storage=\"127.0.0.2\"} 0";
+    shows(&world.cluster.tracker, &[&format!("{state}\"ACTIVE\"}} 1"), delay]);
+    world.check(&Facts::default());
+}
