@@ -21,7 +21,7 @@
 //!    first byte to its answer, which cannot be made before everything is on disk.
 //!    [`storage::disk`] alone touches stored files, [`storage::sums`] proves that they are what
 //!    was stored, [`storage::binlog`] records each change, [`storage::sync`] brings it to the
-//!    other members of the group.
+//!    other members, [`storage::scrub`] repairs from them what a disk has changed.
 //!
 //! # The drive
 //!

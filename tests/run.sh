@@ -18,7 +18,7 @@ P1 acknowledged operations survive kill -9          | system cluster web crash
 P2 they survive power loss                          | unit crash
 P3 one disk or member lost loses nothing            | cluster
 P4 wrong bytes are never served                     | unit system module browser
-P5 one changed byte is found and repaired           |
+P5 one changed byte is found and repaired           | unit cluster
 P6 nothing half written is visible                  | unit system crash
 P7 members become equal, byte for byte              | cluster
 P8 a deleted file never comes back                  | system cluster unit

@@ -21,7 +21,9 @@ use proto::{
     tracker::{PATHS_MAX, TRACKERS_MAX},
 };
 
-use crate::{commit::Durability, store::Distribution, sums::VerifyReads, sync::plan::DailyWindow};
+use crate::{
+    commit::Durability, scrub, store::Distribution, sums::VerifyReads, sync::plan::DailyWindow,
+};
 
 /// How deep `#include` lines may lead.
 const INCLUDE_DEPTH_MAX: usize = 8;
@@ -30,6 +32,14 @@ const FILE_BYTES_MAX: u64 = 4 << 20;
 const TRACKER_PORT: u16 = 22122;
 /// Records on their way to one peer when the file does not say.
 const SYNC_THREADS_AUTO: i64 = 16;
+
+/// What the scrub reads of one store path when the file does not say: a tenth of a slow disk, and
+/// 8 TB in ten days.
+const SCRUB_BYTES_PER_SEC: u64 = 10 << 20;
+/// From the begin of one pass to that of the next: a week.
+const SCRUB_INTERVAL_SECS: u64 = 7 * 24 * 3600;
+/// After a start: whoever was away has other things to do first.
+const SCRUB_START_AFTER_SECS: u64 = 60;
 
 /// One store path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +85,7 @@ pub(crate) struct Config {
     pub(crate) mark_every: u64,
     pub(crate) durability: Durability,
     pub(crate) verify_reads: VerifyReads,
+    pub(crate) scrub: scrub::Settings,
     pub(crate) log_level: LevelFilter,
     pub(crate) log_rotation: Rotation,
     pub(crate) run_by: RunBy,
@@ -176,6 +187,12 @@ fn check(ini: &Ini) -> anyhow::Result<Config> {
         mark_every: int(ini, "write_mark_file_freq", 500, 1, i64::MAX)?.unsigned_abs(),
         durability: durability(ini)?,
         verify_reads: verify_reads(ini)?,
+        scrub: scrub::Settings {
+            enabled: ini.bool_or("scrub", true),
+            bytes_per_sec: ini.size_or("scrub_bytes_per_sec", SCRUB_BYTES_PER_SEC)?.max(1),
+            every: secs("scrub_interval", SCRUB_INTERVAL_SECS)?,
+            start_after: secs("scrub_start_after", SCRUB_START_AFTER_SECS)?,
+        },
         log_level: log_level(ini)?,
         log_rotation: Rotation::parse(ini, "error-log")?,
         run_by: RunBy::parse(ini),

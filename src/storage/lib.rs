@@ -35,6 +35,8 @@ mod progress; // how far each peer has got
 
 pub mod sync; // replication
 
+pub mod scrub; // everything is read again and again, and repaired
+
 mod metrics; // the numbers of this storage, for Prometheus
 
 mod access_log; // one line per request

@@ -44,6 +44,7 @@ pub(crate) fn gather(store: &Store, page: &mut Page) {
     paths(store, page);
     peers(store, page);
     damage(store, page);
+    scrub(store, page);
 }
 
 /// What the other members lack of our changes.
@@ -124,4 +125,19 @@ fn damage(store: &Store, page: &mut Page) {
     page.counter("fdfs_storage_verified_reads_total", "Reads that were compared and good.");
     let value = damage.blocks_good.load(Ordering::Relaxed);
     page.value("fdfs_storage_verified_reads_total", &[], value);
+}
+
+/// How far the scrub is.
+fn scrub(store: &Store, page: &mut Page) {
+    let (files, bytes) = store.scrub.done();
+    page.counter("fdfs_storage_scrub_files_total", "Files that the scrub has read.");
+    page.value("fdfs_storage_scrub_files_total", &[], files);
+    page.counter("fdfs_storage_scrub_bytes_total", "Bytes that the scrub has read.");
+    page.value("fdfs_storage_scrub_bytes_total", &[], bytes);
+    let family = "fdfs_storage_scrub_age_seconds";
+    page.gauge(family, "Time since the scrub had read all of a store path.");
+    let now = store.clock.now().secs();
+    for (path, ended) in store.scrub.ended() {
+        page.value(family, &[("path", &path.to_string())], now.saturating_sub(ended));
+    }
 }

@@ -38,7 +38,7 @@ use crate::{
     disk::{Gate, port::Disk, real::RealDisk, write::replace_whole},
     members, parameters,
     report::Reporter,
-    service, start,
+    scrub, service, start,
     start::IdentityFile,
     state::counters::{Counters, Numbers},
     store::{Parts, Store},
@@ -122,6 +122,7 @@ async fn storage(config: Config, world: World, stop: Stop, ready: Ready) -> anyh
     let from = (opened.identity, opened.buried);
     let mut tasks = background(&config, &world, &store, from, at.port(), id, &stop);
     fill(&store, &opened.fresh, &mut tasks, &stop);
+    scrub::start(&store, config.scrub, config.base_path.join("data"), &mut tasks, &stop);
     measure(&store, MEASURE_EVERY.min(config.stat_report_interval), &mut tasks, &stop);
     metrics(&config, &world, &store, &mut tasks, &stop)?;
     if let Some(log) = &access_log {

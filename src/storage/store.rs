@@ -39,6 +39,7 @@ use crate::{
     health::Health,
     parameters::{Parameters, PathPolicy},
     progress::Progress,
+    scrub,
     state::{counters::Counters, names::RecentNames},
     sums::Sums,
     tomb::Tombs,
@@ -89,6 +90,7 @@ pub(crate) struct Store {
     /// Longest silence of a peer that takes a download.
     pub(crate) network_timeout: Duration,
     pub(crate) progress: Progress,
+    pub(crate) scrub: scrub::Numbers,
     pub(crate) access_log: Option<Arc<AccessLog>>,
     /// Room for pieces of downloads in memory.
     pub(crate) pieces: tokio::sync::Semaphore,
@@ -162,6 +164,7 @@ impl Store {
             distribution: parts.distribution,
             network_timeout: parts.network_timeout,
             progress: Progress::default(),
+            scrub: scrub::Numbers::default(),
             access_log: parts.access_log,
             pieces: tokio::sync::Semaphore::new(PIECES_MAX),
             gates,

@@ -13,6 +13,7 @@ mod filling; // new members, replaced disks
 mod hanging; // a member that does not answer
 mod killing; // members die in turn under load
 mod lag; // how far a member is behind
+mod repairing; // bytes change on a disk
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -117,6 +117,18 @@ impl Daemon {
 
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.dir.join("log")).unwrap_or_default()
+    }
+
+    /// The page of metrics of a storage with `metrics_listen = 127.0.0.1:0`.
+    pub(crate) fn metrics(&self) -> String {
+        let log = self.log();
+        let (_, at) = log.rsplit_once("metrics at http://").expect("its log says where");
+        let at = at.split('/').next().expect("an address");
+        let mut stream = std::net::TcpStream::connect(at).expect("it listens");
+        stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").expect("it reads");
+        let mut page = String::new();
+        stream.read_to_string(&mut page).expect("it answers");
+        page
     }
 
     /// Plain files of the store path with their content, by file id.

@@ -17,6 +17,11 @@ mod golden;
 
 use crate::wire::{DecodeError, Reader, printable};
 
+/// Set in the status byte of a request by a storage that passes it on, or wants to know what lies
+/// at the one it asks: it is not passed on again. The reference ignores the byte of 14 and 15, and
+/// the bits above the lowest two of 22.
+pub const PASSED_ON: u8 = 0x80;
+
 /// Names of this many bytes and more are refused everywhere (storage.md 2.11).
 pub const NAME_MAX: usize = 128;
 /// Names up to this length are too short to name a file.

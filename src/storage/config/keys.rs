@@ -105,6 +105,10 @@ const KEYS: &[(&str, Use)] = &[
     // Ours.
     ("durability", Kept),
     ("verify_reads", Kept),
+    ("scrub", Kept),
+    ("scrub_bytes_per_sec", Kept),
+    ("scrub_interval", Kept),
+    ("scrub_start_after", Kept),
     ("metrics_listen", Kept),
 ];
 

@@ -13,16 +13,13 @@ use proto::{
     fileid::{FileId, FileName},
     header::Header,
     status::Status,
-    storage::info::FileInfo,
+    storage::{PASSED_ON, info::FileInfo},
 };
 use tokio::task::JoinSet;
 
 use super::{Answer, content::Content, error::ServiceError};
 use crate::store::Store;
 
-/// Set in the status byte of a request by whoever passes it on. The reference ignores the byte
-/// of 14 and 15, and the bits above the lowest two of 22.
-const PASSED_ON: u8 = 0x80;
 /// Ask without a sum, and without a complaint that the file is missing (storage.md 3.11).
 const PROBE: Status = Status(3);
 /// For a member that does not answer nobody waits longer.

@@ -13,7 +13,7 @@ use proto::{
 };
 
 use super::{
-    Damage, ReadError, Sums,
+    ReadError, Sums,
     table::{Table, read_full},
 };
 use crate::disk::{edit::EditKind, port::DiskFile};
@@ -161,7 +161,7 @@ impl Sums {
             table.sync()?;
         }
         if !whole {
-            Damage::count(&self.damage.found);
+            self.damage.report(name);
         }
         Ok(whole)
     }

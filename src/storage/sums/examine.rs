@@ -4,7 +4,11 @@
 //! One of them suffices, so damage of the sums never makes a good file look damaged, and none
 //! of them agrees with damaged content.
 
-use std::{io, path::Path, sync::atomic::Ordering};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::atomic::Ordering,
+};
 
 use proto::{
     fileid::FileName,
@@ -12,7 +16,7 @@ use proto::{
 };
 
 use super::{
-    Damage, ReadError, Source, Sums, crc_in_name,
+    ReadError, Source, Sums, crc_in_name,
     read::Guard,
     table::{BATCH, Table, read_full},
 };
@@ -57,12 +61,19 @@ pub struct Exam {
     blocks: Blocks,
 }
 
-/// What is collected while a file is read once.
-struct Reading<'a> {
+/// An examination that is under way: what is collected while a file is read once.
+#[derive(Debug)]
+pub struct Examination {
+    name: FileName,
+    path: PathBuf,
     seed: Seed,
     header: Option<Header>,
-    table: Option<&'a Table>,
+    table: Option<Table>,
     blocks: Blocks,
+    buffer: Vec<u8>,
+    /// The next block, and the entries read last with the number of their first.
+    index: u64,
+    batch: (u64, Vec<u64>),
     len: u64,
     crc: crc32fast::Hasher,
     root: u64,
@@ -81,27 +92,46 @@ impl Sums {
     }
 
     fn examine_open(&self, name: &FileName, path: &Path, file: &dyn DiskFile) -> io::Result<Exam> {
+        let mut reading = self.begin_examination(name, path)?;
+        while reading.step(file)? != 0 {}
+        self.judge(reading)
+    }
+
+    /// Begins to examine the file called `name` at `path`: [`Examination::step`] until it has
+    /// read all of it, then [`Sums::judge`]. For those who read slowly on purpose.
+    pub fn begin_examination(&self, name: &FileName, path: &Path) -> io::Result<Examination> {
         let table = if Self::has_table(name) { self.table(name, false)? } else { None };
         let unknown = |t: &Table| matches!(t.header, Err(BadHeader::Version(_)));
         let table = table.filter(|table| !unknown(table));
         let header = table.as_ref().and_then(|table| table.header.ok());
-        let mut reading = Reading {
+        let blocks = header.map_or(Blocks::STANDARD, |header| header.blocks);
+        let block_len = usize::try_from(blocks.size()).unwrap_or(usize::MAX);
+        Ok(Examination {
+            name: name.clone(),
+            path: path.to_owned(),
             seed: Seed::of(name.as_str()),
             header,
-            table: table.as_ref(),
-            blocks: header.map_or(Blocks::STANDARD, |header| header.blocks),
+            table,
+            blocks,
+            buffer: vec![0; READ_BYTES.max(block_len)],
+            index: 0,
+            batch: (0, Vec::new()),
             len: 0,
             crc: crc32fast::Hasher::new(),
             root: 0,
             holes_root: 0,
             first_bad: None,
             entries: Some(Vec::new()),
-        };
-        reading.run(file)?;
-        let mut exam = reading.judge(name);
+        })
+    }
+
+    /// What an examination that has read everything found.
+    pub fn judge(&self, reading: Examination) -> io::Result<Exam> {
+        let path = reading.path.clone();
+        let mut exam = reading.judge();
         if let State::Damaged { .. } = exam.state
             && exam.sums != SumsState::Damaged
-            && self.disk.stat(path)?.kind == Kind::Link
+            && self.disk.stat(&path)?.kind == Kind::Link
         {
             // The sum in the name of a link is chance (storage.md 2.3.3).
             exam.state = State::Unsummed;
@@ -124,7 +154,7 @@ impl Sums {
             if self.is_another(&source.name, path)? {
                 return Err(ReadError::Replaced);
             }
-            Damage::count(&self.damage.found);
+            self.damage.report(&source.name);
             return Err(ReadError::Damaged { offset });
         }
         let name = source.name.clone();
@@ -214,31 +244,30 @@ impl Sums {
 /// One read: a multiple of every block size up to it.
 const READ_BYTES: usize = 256 * 1024;
 
-impl Reading<'_> {
-    fn run(&mut self, file: &dyn DiskFile) -> io::Result<()> {
+impl Examination {
+    /// Reads on, at most 256 KiB or one block; returns how many bytes were read, none at the
+    /// end of the file.
+    pub fn step(&mut self, file: &dyn DiskFile) -> io::Result<usize> {
         let block_len = usize::try_from(self.blocks.size()).unwrap_or(usize::MAX);
-        let mut buffer = vec![0; READ_BYTES.max(block_len)];
-        let mut batch: (u64, Vec<u64>) = (0, Vec::new());
-        let mut index = 0u64;
-        loop {
-            let count = read_full(file, self.len, &mut buffer)?;
-            let Some(read) = buffer.get(..count).filter(|read| !read.is_empty()) else {
-                return Ok(());
-            };
-            self.crc.update(read);
-            for block in read.chunks(block_len) {
-                let at = index.checked_sub(batch.0).and_then(|at| usize::try_from(at).ok());
-                let at = at.filter(|at| *at < batch.1.len()).unwrap_or(0);
-                if at == 0
-                    && let Some(table) = self.table
-                {
-                    batch = (index, table.read(index, BATCH)?);
-                }
-                self.block(index, block, batch.1.get(at).copied());
-                index = index.saturating_add(1);
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let count = read_full(file, self.len, &mut buffer)?;
+        let read = buffer.get(..count).unwrap_or_default();
+        self.crc.update(read);
+        for block in read.chunks(block_len) {
+            let index = self.index;
+            let at = index.checked_sub(self.batch.0).and_then(|at| usize::try_from(at).ok());
+            let at = at.filter(|at| *at < self.batch.1.len()).unwrap_or(0);
+            if at == 0
+                && let Some(table) = &self.table
+            {
+                self.batch = (index, table.read(index, BATCH)?);
             }
-            self.len = self.len.saturating_add(count as u64);
+            self.block(index, block, self.batch.1.get(at).copied());
+            self.index = index.saturating_add(1);
         }
+        self.len = self.len.saturating_add(count as u64);
+        self.buffer = buffer;
+        Ok(count)
     }
 
     fn block(&mut self, index: u64, block: &[u8], stored: Option<u64>) {
@@ -264,12 +293,13 @@ impl Reading<'_> {
         }
     }
 
-    fn judge(self, name: &FileName) -> Exam {
+    fn judge(self) -> Exam {
+        let name = &self.name;
         let (len, crc32) = (self.len, self.crc.finalize());
         let whole = Whole { len, root: self.root };
         let by_name = crc_in_name(name).map(|proof| proof == (len, crc32));
         let count = self.blocks.count(len);
-        let fits = self.table.is_some_and(|table| {
+        let fits = self.table.as_ref().is_some_and(|table| {
             self.header
                 .map_or(table.entries == count, |h| h.whole.len == len && count <= table.entries)
         });
@@ -279,14 +309,14 @@ impl Reading<'_> {
         let by_root = self.header.is_some_and(|header| is(header.whole));
         let by_earlier =
             self.header.and_then(|header| header.earlier).is_some_and(|known| known == whole);
-        let sums = match self.table {
+        let sums = match &self.table {
             _ if !Sums::has_table(name) => SumsState::None,
             None => SumsState::Missing,
             Some(_) if by_entries && by_root => SumsState::Good,
             Some(_) => SumsState::Damaged,
         };
         let proven = by_name == Some(true) || by_entries || by_root || by_earlier;
-        let state = match (proven, by_name, self.table) {
+        let state = match (proven, by_name, &self.table) {
             (true, ..) => State::Good,
             (false, None, None) => State::Unsummed,
             // Without sums a whole is all that can be named.

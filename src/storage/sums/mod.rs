@@ -39,10 +39,11 @@ mod seen; // what was proven since the start: `verify_reads = once`
 mod table; // one file of sums
 
 use std::{
+    collections::BTreeSet,
     io,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -52,11 +53,12 @@ use proto::{
     ids::StorePath,
     sums::{Blocks, Seed},
 };
+use tokio::sync::Notify;
 
 pub use self::{
     build::Builder,
     edit::{Changing, Kept, Span},
-    examine::{Exam, State, SumsState},
+    examine::{Exam, Examination, State, SumsState},
     read::{ReadError, Source},
 };
 use self::{seen::Seen, table::Table};
@@ -105,11 +107,38 @@ pub struct Damage {
     pub unrepairable: AtomicU64,
     /// Blocks compared and found good.
     pub blocks_good: AtomicU64,
+    /// Files found damaged, until somebody comes for them.
+    waiting: Mutex<BTreeSet<FileName>>,
+    /// Rung when one is found.
+    pub bell: Notify,
 }
+
+/// Damaged files that wait to be repaired. What is found beyond them is found again by the next
+/// reader or pass.
+const WAITING_MAX: usize = 4096;
 
 impl Damage {
     pub fn count(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A file was found damaged: counts it and leaves its name for whoever repairs.
+    pub fn report(&self, name: &FileName) {
+        Self::count(&self.found);
+        let mut waiting = self.waiting();
+        if waiting.len() < WAITING_MAX {
+            waiting.insert(name.clone());
+        }
+        self.bell.notify_one();
+    }
+
+    /// The files found damaged since the last call.
+    pub fn take(&self) -> BTreeSet<FileName> {
+        std::mem::take(&mut *self.waiting())
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, BTreeSet<FileName>> {
+        self.waiting.lock().expect("no code panics while holding this lock")
     }
 }
 
