@@ -57,6 +57,7 @@ const PURE: &[&str] = &[
     "src/fcgi/",
     "src/tracker/cluster/",
     "src/storage/commit.rs",
+    "src/storage/copies.rs",
     "src/storage/health.rs",
     "src/storage/tomb.rs",
     "src/storage/binlog/group.rs",

@@ -22,7 +22,8 @@ use proto::{
 };
 
 use crate::{
-    commit::Durability, scrub, store::Distribution, sums::VerifyReads, sync::plan::DailyWindow,
+    commit::Durability, copies::Alone, scrub, store::Distribution, sums::VerifyReads,
+    sync::plan::DailyWindow,
 };
 
 /// How deep `#include` lines may lead.
@@ -86,6 +87,8 @@ pub(crate) struct Config {
     pub(crate) durability: Durability,
     pub(crate) verify_reads: VerifyReads,
     pub(crate) scrub: scrub::Settings,
+    /// What is done without a second copy; `None`: one is enough.
+    pub(crate) copies: Option<Alone>,
     pub(crate) log_level: LevelFilter,
     pub(crate) log_rotation: Rotation,
     pub(crate) run_by: RunBy,
@@ -187,6 +190,7 @@ fn check(ini: &Ini) -> anyhow::Result<Config> {
         mark_every: int(ini, "write_mark_file_freq", 500, 1, i64::MAX)?.unsigned_abs(),
         durability: durability(ini)?,
         verify_reads: verify_reads(ini)?,
+        copies: copies(ini)?,
         scrub: scrub::Settings {
             enabled: ini.bool_or("scrub", true),
             bytes_per_sec: ini.size_or("scrub_bytes_per_sec", SCRUB_BYTES_PER_SEC)?.max(1),
@@ -307,6 +311,15 @@ fn verify_reads(ini: &Ini) -> Result<VerifyReads, IniError> {
     }
 }
 
+fn copies(ini: &Ini) -> anyhow::Result<Option<Alone>> {
+    let alone = match ini.get("copies_missing").map(|entry| (entry, entry.value.as_str())) {
+        None | Some((_, "degrade")) => Alone::Degrade,
+        Some((_, "refuse")) => Alone::Refuse,
+        Some((entry, _)) => return Err(entry.refuse("must be degrade or refuse").into()),
+    };
+    Ok((int(ini, "copies", 1, 1, 2)? == 2).then_some(alone))
+}
+
 fn access_log(ini: &Ini) -> Result<Option<AccessLogConfig>, IniError> {
     let get = |key| ini.get_in("access-log", key);
     if !get("enabled").is_some_and(|entry| entry.bool()) {
@@ -361,6 +374,8 @@ mod tests {
             ("store_path_count = 2\nstore_path1 = /base", "used twice"),
             ("store_path_count = 2", "store_path1 is missing"),
             ("durability = perhaps", "must be full or os"),
+            ("copies = 3", "copies must be 1 to 2"),
+            ("copies_missing = hope", "must be degrade or refuse"),
             ("disabled = yes", "switched off"),
             ("allow_hosts = 10.0.1.[1-", "line 3: allow_hosts"),
             ("[access-log]\nenabled = on\ntime_precision = h", "must be ms or us"),

@@ -9,6 +9,8 @@ pub mod commit; // start here: one operation from first byte to answer
 
 pub mod health; // pure: what may be written to
 
+pub mod copies; // pure: whether an answer waits for a second member
+
 pub mod tomb; // pure: what was deleted stays deleted
 
 pub mod disk; // the only code that touches stored files

@@ -45,6 +45,7 @@ pub(crate) fn gather(store: &Store, page: &mut Page) {
     peers(store, page);
     damage(store, page);
     scrub(store, page);
+    copies(store, page);
 }
 
 /// What the other members lack of our changes.
@@ -140,4 +141,19 @@ fn scrub(store: &Store, page: &mut Page) {
     for (path, ended) in store.scrub.ended() {
         page.value(family, &[("path", &path.to_string())], now.saturating_sub(ended));
     }
+}
+
+/// Second copies before the answer.
+fn copies(store: &Store, page: &mut Page) {
+    let copies = &store.copies;
+    let family = "fdfs_storage_copies_total";
+    page.counter(family, "Changes by their second copy before the answer (copies = 2).");
+    for (kind, counter) in
+        [("second", &copies.second), ("missing", &copies.missing), ("refused", &copies.refused)]
+    {
+        page.value(family, &[("outcome", kind)], counter.load(Ordering::Relaxed));
+    }
+    let family = "fdfs_storage_copies_alone";
+    page.gauge(family, "Whether no second member keeps up although copies = 2 asks for one.");
+    page.value(family, &[], u8::from(copies.is_alone()));
 }

@@ -115,6 +115,7 @@ async fn storage(config: Config, world: World, stop: Stop, ready: Ready) -> anyh
         access_log: access_log.clone(),
         pool: member_pool(&config, &world),
         tombs: opened.tombs,
+        copies: service::copies::Copies::new(config.copies),
         read_only: config.store_paths.iter().map(|path| path.read_only).collect(),
     }));
     store.space_was_measured();

@@ -35,6 +35,8 @@ pub(crate) struct PeerProgress {
     /// Records sent since we run, and those put aside.
     pub(crate) sent: u64,
     pub(crate) aside: u64,
+    /// Behind the record that was set aside last.
+    pub(crate) aside_at: Option<Position>,
     /// What the last failure said, until something succeeds.
     pub(crate) last_error: Option<String>,
     pub(crate) connected: bool,
@@ -92,6 +94,11 @@ impl Progress {
     /// All peers as they stand.
     pub(crate) fn peers(&self) -> BTreeMap<StorageId, PeerProgress> {
         self.peers.borrow().clone()
+    }
+
+    /// The peers, to be watched.
+    pub(crate) fn watch(&self) -> watch::Receiver<BTreeMap<StorageId, PeerProgress>> {
+        self.peers.subscribe()
     }
 
     /// Members other than us, those in service first: who may have what is not here.

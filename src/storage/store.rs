@@ -40,6 +40,7 @@ use crate::{
     parameters::{Parameters, PathPolicy},
     progress::Progress,
     scrub,
+    service::copies::Copies,
     state::{counters::Counters, names::RecentNames},
     sums::Sums,
     tomb::Tombs,
@@ -91,6 +92,7 @@ pub(crate) struct Store {
     pub(crate) network_timeout: Duration,
     pub(crate) progress: Progress,
     pub(crate) scrub: scrub::Numbers,
+    pub(crate) copies: Copies,
     pub(crate) access_log: Option<Arc<AccessLog>>,
     /// Room for pieces of downloads in memory.
     pub(crate) pieces: tokio::sync::Semaphore,
@@ -130,6 +132,7 @@ pub(crate) struct Parts {
     pub(crate) read_only: Vec<bool>,
     pub(crate) pool: Pool,
     pub(crate) tombs: Tombs,
+    pub(crate) copies: Copies,
 }
 
 /// What a new name is made of besides chance.
@@ -165,6 +168,7 @@ impl Store {
             network_timeout: parts.network_timeout,
             progress: Progress::default(),
             scrub: scrub::Numbers::default(),
+            copies: parts.copies,
             access_log: parts.access_log,
             pieces: tokio::sync::Semaphore::new(PIECES_MAX),
             gates,

@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod copies; // a second copy before the answer
 mod difference; // what is not equal, and why
 mod filling; // new members, replaced disks
 mod hanging; // a member that does not answer

@@ -105,6 +105,8 @@ const KEYS: &[(&str, Use)] = &[
     // Ours.
     ("durability", Kept),
     ("verify_reads", Kept),
+    ("copies", Kept),
+    ("copies_missing", Kept),
     ("scrub", Kept),
     ("scrub_bytes_per_sec", Kept),
     ("scrub_interval", Kept),

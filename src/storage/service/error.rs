@@ -40,6 +40,8 @@ pub(crate) enum ServiceError {
     Damaged { name: String, offset: u64 },
     #[error("the file was replaced while it was read")]
     Replaced,
+    #[error("no second member has it")]
+    NoSecondCopy,
     #[error("record")]
     Log(#[from] LogError),
     /// The peer is gone or too slow: there is nobody to answer.
@@ -80,6 +82,7 @@ impl ServiceError {
             Self::Read(error) => os(error),
             Self::Damaged { .. } => Status::EIO,
             Self::Replaced => Status::EAGAIN,
+            Self::NoSecondCopy => Status::EAGAIN,
             Self::Log(LogError::Refused(error)) => os(error),
             Self::Log(LogError::Lost) => Status::EIO,
             Self::Log(LogError::Record(_)) => Status::EINVAL,

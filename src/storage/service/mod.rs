@@ -7,6 +7,8 @@
 mod append;
 mod change; // what all changing commands end with
 
+pub(crate) mod copies; // the wait for a second member
+
 mod content; // the content behind a request
 
 mod delete;
@@ -197,6 +199,22 @@ async fn handle(
 ) -> Result<Answer, ServiceError> {
     let unknown = ServiceError::Invalid("unknown command");
     let command = Command::try_from(header.cmd).map_err(|_| unknown)?;
+    copies::may_begin(store, command)?;
+    match perform(store, caller, header, command, content).await? {
+        Answer::Changed(changed) => {
+            copies::second(store, command, header.body_len, changed).await.map(Answer::Changed)
+        }
+        answer => Ok(answer),
+    }
+}
+
+async fn perform(
+    store: &Arc<Store>,
+    caller: &mut Caller,
+    header: Header,
+    command: Command,
+    content: &mut Content<'_>,
+) -> Result<Answer, ServiceError> {
     match command {
         Command::UploadFile => upload::file(store, content, false).await.map(Answer::Changed),
         Command::UploadAppenderFile => {

@@ -22,7 +22,7 @@ use net::{
 use proto::{address::Addresses, fileid::SourceId, ids::GroupName};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
-use super::connection;
+use super::{connection, copies::Copies};
 use crate::{
     binlog::{
         log::{Log, ROTATE_BYTES},
@@ -121,6 +121,7 @@ impl Served {
             read_only: vec![false],
             pool: nobody(),
             tombs: Tombs::default(),
+            copies: Copies::new(None),
         }));
         let (client, task, stopper) = connect(&store);
         Self { client, store, log, task, _stopper: stopper }

@@ -373,7 +373,10 @@ impl<'a> Pump<'a> {
         let (why, text) = (why.to_owned(), text.to_owned());
         let add = move || quarantine::add(&*disk, &path, now, at, &why, &text);
         store.gate.run(add).await?;
-        store.progress.update(id, |progress| progress.aside = progress.aside.saturating_add(1));
+        store.progress.update(id, |progress| {
+            progress.aside = progress.aside.saturating_add(1);
+            progress.aside_at = Some(at);
+        });
         Ok(())
     }
 }
