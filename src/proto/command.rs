@@ -131,6 +131,8 @@ commands! {
     ServerDeleteGroup = 108, Tracker;
     StorageGetGroupName = 109, Tracker;
     ActiveTest = 111, Both;
+    /// What a storage holds. Ours: the reference refuses it as unknown.
+    Inventory = 120, Storage;
 }
 
 #[cfg(test)]

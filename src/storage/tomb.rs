@@ -5,7 +5,7 @@
 //! they come from different members: the creation is then answered with success and not applied.
 //! How tombstones are kept on disk, and when they end, is `sync::graves`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Bound};
 
 use proto::{
     binlog::{Act, Record},
@@ -89,6 +89,14 @@ impl Tombs {
     /// All of them, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, u32)> {
         self.names.iter().map(|(name, at)| (name.as_str(), *at))
+    }
+
+    /// Those whose names begin like this, by name.
+    pub fn below<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, u32)> {
+        let bounds = (Bound::Included(prefix), Bound::Unbounded);
+        let from = self.names.range::<str, _>(bounds);
+        let named = from.map(|(name, at)| (name.as_str(), *at));
+        named.take_while(move |(name, _)| name.starts_with(prefix))
     }
 
     pub fn len(&self) -> usize {

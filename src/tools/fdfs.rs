@@ -29,6 +29,8 @@ mod cluster; // ls-groups, ls-storages, and the records that monitor shows too
 
 mod watch; // monitor
 
+mod resync; // resync
+
 use output::Output;
 
 const WRONG_USAGE: u8 = 1;
@@ -92,6 +94,8 @@ enum Order {
     LsStorages(cluster::LsStorages),
     /// Show the cluster: space, states, rates and delays
     Monitor(watch::Monitor),
+    /// Make storages of a group equal, without their binlogs
+    Resync(resync::Resync),
     /// Print the completions of a shell
     Completions {
         /// bash, zsh, fish, elvish or powershell
@@ -140,6 +144,7 @@ async fn perform(
         Order::LsGroups => cluster::list_groups(&client, output).await,
         Order::LsStorages(order) => order.run(&client, output).await,
         Order::Monitor(order) => order.run(world, &client, output).await,
+        Order::Resync(order) => order.run(world, &client, output).await,
         Order::Completions { .. } | Order::Decode(_) => Ok(()), // done above, without a cluster
     }
 }

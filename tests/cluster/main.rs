@@ -15,6 +15,7 @@ mod hanging; // a member that does not answer
 mod killing; // members die in turn under load
 mod lag; // how far a member is behind
 mod repairing; // bytes change on a disk
+mod resyncing; // a log is lost
 
 use std::collections::HashMap;
 use std::path::Path;

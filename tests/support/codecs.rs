@@ -9,6 +9,7 @@ use proto::storage::append::{Append, Modify, Regenerate, Truncate};
 use proto::storage::delete::FileName;
 use proto::storage::download::Download;
 use proto::storage::info::FileInfo;
+use proto::storage::inventory::{Digest, Entries, Inventory};
 use proto::storage::metadata::SetMetadata;
 use proto::storage::upload::{Stored, Upload, UploadSlave};
 use proto::tracker::admin::DeleteStorage;
@@ -38,7 +39,7 @@ pub(crate) enum Side {
 /// content of files, families that do not exist yet).
 pub(crate) fn rewrite(cmd: u8, side: Side, body: &[u8]) -> Option<Result<Vec<u8>, DecodeError>> {
     match (side, cmd) {
-        (Side::Request, ..=40) => storage_request(cmd, body),
+        (Side::Request, ..=40 | 120) => storage_request(cmd, body),
         (Side::Request, _) => tracker_request(cmd, body),
         (Side::Answer, _) => answer(cmd, body),
     }
@@ -82,6 +83,7 @@ fn storage_request(cmd: u8, body: &[u8]) -> Option<Result<Vec<u8>, DecodeError>>
         34 => head_again!(body, Modify),
         36 => again!(body, Truncate::decode),
         38 => again!(body, Regenerate::decode),
+        120 => again!(body, Inventory::decode),
         _ => return None,
     })
 }
@@ -164,6 +166,12 @@ fn answer(cmd: u8, body: &[u8]) -> Option<Result<Vec<u8>, DecodeError>> {
             target.encode(v4, &mut out);
             out
         }),
+        // The two answers to 120; there is no 119.
+        119 => Digest::decode_all(body).map(|all| {
+            all.iter().for_each(|digest| digest.encode(&mut out));
+            out
+        }),
+        120 => again!(body, Entries::decode),
         _ => return None,
     })
 }

@@ -8,6 +8,7 @@ pub mod delete;
 pub mod download;
 pub mod fetch;
 pub mod info;
+pub mod inventory;
 pub mod metadata;
 pub mod replicate;
 pub mod upload;

@@ -17,6 +17,8 @@ mod elsewhere; // not here: another member may have it
 
 mod error;
 mod info;
+mod inventory; // what lies here, for `fdfs resync`
+
 mod metadata;
 mod read; // verified reads, also when a change is under way
 mod replicate; // what peers send
@@ -260,6 +262,10 @@ async fn perform(
         Command::RegenerateAppenderFilename => {
             let body = named_body(store, command, content).await?;
             append::regenerate(store, &body).await.map(Answer::Changed)
+        }
+        Command::Inventory => {
+            let body = content.body(BODY_BYTES_MAX).await?;
+            inventory::run(store, &body).await.map(Answer::Found)
         }
         Command::ActiveTest if header.body_len == 0 => Ok(Answer::Found(Vec::new())),
         Command::ActiveTest => Err(ServiceError::Invalid("an active test has no body")),

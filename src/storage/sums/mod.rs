@@ -51,7 +51,7 @@ use std::{
 use proto::{
     fileid::{FileName, Kind, SubDir},
     ids::StorePath,
-    sums::{Blocks, Seed},
+    sums::{Blocks, Seed, Whole},
 };
 use tokio::sync::Notify;
 
@@ -187,6 +187,15 @@ impl Sums {
             Ok(()) if sync => path.parent().map_or(Ok(()), |dir| self.disk.sync_dir(dir)),
             other => other,
         }
+    }
+
+    /// What the head of a file's sums says it holds; `None` if there is no head to be read.
+    pub fn known(&self, name: &FileName) -> io::Result<Option<Whole>> {
+        if !Self::has_table(name) {
+            return Ok(None);
+        }
+        let table = self.table(name, false)?;
+        Ok(table.and_then(|table| table.header.ok()).map(|header| header.whole))
     }
 
     fn tree(&self, path: StorePath) -> Option<&Tree> {

@@ -4,7 +4,7 @@ use crate::codecs::{Side, settles};
 
 pub fn run(data: &[u8]) {
     let Some((cmd, body)) = data.split_first() else { return };
-    if *cmd <= 40 {
+    if *cmd <= 40 || *cmd == 120 {
         settles(*cmd, Side::Request, body);
     }
 }
