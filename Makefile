@@ -12,6 +12,8 @@ RUN ?= run
 # make install PREFIX=/usr DESTDIR=/tmp/package
 PREFIX ?= /usr/local
 DESTDIR ?=
+# make cluster CLUSTER=/srv/cluster
+CLUSTER ?= run-cluster
 
 stack = conf/stack.sh --conf $(CONF) --run $(RUN) --bin-dir target/release
 
@@ -36,6 +38,13 @@ logs: ## follow all logs; leave with Ctrl-C
 
 clean-run: ## stop, then remove the run directory with ALL FILES AND ACCOUNTS in it
 	@$(stack) clean
+
+.PHONY: cluster cluster-stop
+cluster: build ## two trackers and five storages in CLUSTER, to look at and to break
+	@conf/cluster.sh $(CLUSTER) target/release start
+
+cluster-stop: ## stop them; CLUSTER keeps their files
+	@conf/cluster.sh $(CLUSTER) target/release stop
 
 # Build
 
