@@ -4,6 +4,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { declared, openBrowser, openDir, openProblems, openSite, SHOTS, Skip } from "./harness.mjs";
 import "./texts.mjs";
+import "./pages.mjs";
 import "./queue.mjs";
 import "./select.mjs";
 import "./vendor.mjs";

@@ -113,7 +113,7 @@ export async function questions({ page, look, seeded }) {
 
 const PREVIEWS = [
   ["说明.md", ".markdown table"], ["海边日落.jpg", ".zoom img"], ["main.rs", ".hl-keyword"],
-  ["interview.wav", ".media audio"], ["季度报告.pdf", ".leaf canvas"],
+  ["interview.wav", ".media audio"], ["季度报告.pdf", ".leaf p"],
   ["backup.tar.zst", ".no-preview"],
 ];
 
