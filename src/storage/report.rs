@@ -4,6 +4,7 @@
 //! the next. Reports only; no handler waits for it, and it never touches stored files.
 
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
@@ -54,6 +55,8 @@ pub(crate) struct Reporter {
     pub(crate) peers: Arc<Peers>,
     /// Trackers that have accepted a join.
     joined: Mutex<Vec<SocketAddr>>,
+    /// Trackers that do not know the source of our files.
+    without_source: Mutex<BTreeSet<SocketAddr>>,
     // Held over a question: only one session may ask for the source of the initial copy.
     arranging: tokio::sync::Mutex<()>,
 }
@@ -70,7 +73,20 @@ impl Reporter {
     ) -> Self {
         let up_since = UnixTime(i64::try_from(world.clock.now().secs()).unwrap_or(i64::MAX));
         let (joined, arranging) = (Mutex::default(), tokio::sync::Mutex::default());
-        Self { world, config, store, identity, peers, port, id, up_since, joined, arranging }
+        let without_source = Mutex::default();
+        Self {
+            world,
+            config,
+            store,
+            identity,
+            peers,
+            port,
+            id,
+            up_since,
+            joined,
+            without_source,
+            arranging,
+        }
     }
 
     /// Talks to one tracker until the program ends.
@@ -107,7 +123,7 @@ impl Reporter {
         let mut conn = connect(&self.world, &self.config, tracker).await?;
         let state = self.join(&mut conn, tracker).await?;
         log::info!("joined tracker {tracker}, state {}", state.name());
-        self.arrange(&mut conn, tracker).await?;
+        self.arrange(&mut conn, tracker, state).await?;
         let mut beats = tokio::time::interval(self.config.heart_beat_interval);
         let mut usages = tokio::time::interval(self.config.stat_report_interval);
         beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -181,7 +197,12 @@ impl Reporter {
     }
 
     /// Settles who fills us, once in a storage's life, and tells this tracker (87, 88).
-    async fn arrange(&self, conn: &mut Conn, tracker: SocketAddr) -> Result<(), AskError> {
+    async fn arrange(
+        &self,
+        conn: &mut Conn,
+        tracker: SocketAddr,
+        state: StorageState,
+    ) -> Result<(), AskError> {
         {
             let _only_one = self.arranging.lock().await;
             if !self.identity.get().sync_old_done {
@@ -197,12 +218,47 @@ impl Reporter {
             }
         }
         match self.notify(conn).await {
-            Err(AskError::Refused(Status::ENOENT)) if self.leads(tracker) => {
+            Err(AskError::Refused(Status::ENOENT)) if self.is_orphaned(tracker) => {
+                use StorageState as S;
+                let state = self.peers.own_state().unwrap_or(state);
+                if matches!(state, S::Init | S::WaitSync | S::Syncing) {
+                    // It had not sent everything: another one has to.
+                    log::warn!("the source of our files is gone before it had sent them all");
+                    self.begin_anew().await;
+                    return Err(AskError::TakenForNew);
+                }
                 log::warn!("the source of our files is gone from the group: forgotten");
                 self.save_source(None, 0).await;
                 self.notify(conn).await
             }
             outcome => outcome,
+        }
+    }
+
+    /// This tracker does not know the source of our files: whether that is enough. The leader's
+    /// word is; before any tracker has said who leads, that of all that we have joined, if they
+    /// are the most (storage.md 6.3, step 4).
+    fn is_orphaned(&self, tracker: SocketAddr) -> bool {
+        let joined = self.joined.lock().expect("no code panics while holding this lock");
+        let without = self.without_source.lock();
+        let mut without = without.expect("no code panics while holding this lock");
+        without.insert(tracker);
+        let most = self.config.trackers.len() < joined.len().saturating_mul(2);
+        self.leads(tracker) || (most && joined.iter().all(|tracker| without.contains(tracker)))
+    }
+
+    /// As a new member: the next session asks who fills us.
+    async fn begin_anew(&self) {
+        let file = Arc::clone(&self.identity);
+        let save = move || {
+            file.update(|identity| {
+                identity.sync_old_done = false;
+                identity.sync_source = None;
+                identity.sync_until = 0;
+            })
+        };
+        if let Err(error) = self.store.gate.run(save).await {
+            log::error!("save .data_init_flag: {error}");
         }
     }
 
