@@ -1,11 +1,17 @@
-//! A member is removed, and those that it once had filled start again: with two trackers no one of
-//! which leads before anybody has asked.
+//! With two trackers, no one of which leads before anybody has asked: a member is removed, and
+//! those that it once had filled start again; one that lost its disk is in service to neither
+//! before it has everything.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::process::Command;
+
+use proto::ids::GroupName;
+use proto::status::StorageState;
 
 use crate::support::cluster::Cluster;
 use crate::support::history::Content;
+use crate::support::recorder::Recorder;
 use crate::support::stack::bin_dir;
 use crate::support::wait::eventually;
 use crate::{CONVERGE, World};
@@ -47,4 +53,41 @@ fn members_start_again_when_who_filled_them_is_gone() {
     eventually("both have it", CONVERGE, || {
         rest.iter().all(|storage| storage.on_disk("group1").contains_key(&id)).then_some(())
     });
+}
+
+/// The states of all members, as one tracker tells them.
+fn states(world: &World, tracker: SocketAddr) -> Vec<(SocketAddr, StorageState)> {
+    let client = Recorder::new(&world.history, 0, tracker).client;
+    let group = GroupName::parse("group1").expect("a group name");
+    let listed = world.runtime.block_on(client.trackers().list_storages(group, None));
+    let listed = listed.unwrap_or_default().into_iter();
+    listed.map(|stat| (SocketAddr::new(stat.address, stat.port), stat.state)).collect()
+}
+
+#[test]
+fn a_member_without_its_files_is_in_service_to_no_tracker() {
+    let other = Cluster::prepare("emptied-2", 0, "", "");
+    other.tracker.start();
+    let lines = format!("tracker_server = {}\nsync_max_threads = 1\n", other.tracker.address);
+    let world = World::start("emptied", 2, 2, &lines);
+    let client = world.client(1);
+    for seed in 0..150 {
+        let content = Content { seed, len: 3_000 };
+        world.runtime.block_on(client.upload(content)).expect("it is taken");
+    }
+    let full = world.converge();
+    let victim = &world.cluster.storages[1];
+    let all = full.values().next().expect("there are members").len();
+    assert!(victim.stop().success());
+    fs::remove_dir_all(victim.dir.join("store0")).expect("it was there");
+    fs::create_dir(victim.dir.join("store0")).expect("the directory is ours");
+    victim.start();
+    for tracker in [world.cluster.tracker.address, other.tracker.address] {
+        eventually("it is in service again", CONVERGE, || {
+            let states = states(&world, tracker);
+            let active = states.contains(&(victim.address, StorageState::Active));
+            // Looked at behind the state: what is there now was there or came meanwhile.
+            active.then(|| assert_eq!(victim.on_disk("group1").len(), all, "it lacks files"))
+        });
+    }
 }

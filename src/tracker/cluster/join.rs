@@ -66,6 +66,14 @@ impl Cluster {
             effects.extend(files.map(Effect::Save));
         }
         match group.member(ix).state {
+            // One that has lost a disk asks a single tracker who fills it (87) and tells the
+            // others (88). To these it must not count as in service meanwhile, as it would to
+            // the reference; who filled it once does not count any more.
+            StorageState::Offline | StorageState::Online | StorageState::Active if join.init => {
+                group.move_to(ix, StorageState::Init, effects);
+                group.member_mut(ix).source = None;
+                effects.push(Effect::Save(StateFile::Storages));
+            }
             StorageState::Offline | StorageState::Recovery => {
                 group.move_to(ix, StorageState::Online, effects);
             }
