@@ -13,7 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use proto::command::Command;
 use proto::header::Header;
 use proto::status::Status;
@@ -26,7 +26,7 @@ use crate::shutdown::Stop;
 
 /// Most bytes one read takes, and so the largest piece of content that is handed on.
 pub const CHUNK_BYTES_MAX: usize = 256 * 1024;
-/// What a connection begins to read with; it doubles while reads fill it.
+/// What a connection begins to read with; it grows while reads fill it.
 const CHUNK_BYTES_MIN: usize = 4 * 1024;
 
 /// How long to wait for a peer, and how little it may move.
@@ -202,7 +202,21 @@ impl Conn {
             self.fill_at_pace().await?;
         }
         let count = usize::try_from(left).unwrap_or(usize::MAX).min(self.inbox.len());
-        Ok(self.inbox.split_to(count).freeze())
+        let piece = self.inbox.split_to(count).freeze();
+        // The rest of the buffer would keep the whole of it for as long as the peer is silent.
+        self.give_back();
+        Ok(piece)
+    }
+
+    /// Waits, without holding a buffer, until there is content for [`Conn::chunk`].
+    pub async fn chunk_arrived(&mut self) -> Result<(), ConnError> {
+        let Some(tcp) = self.stream.tcp().filter(|_| self.inbox.is_empty()) else {
+            return Ok(());
+        };
+        let window = self.limits.network_timeout;
+        let from = self.clock.moment();
+        waited(window, async { Ok(tcp.readable().await?) }).await?;
+        self.pace.moved(0, self.clock.moment().since(from), self.limits)
     }
 
     /// Reads `left` bytes of content and forgets them, so that the next header can be found
@@ -262,9 +276,6 @@ impl Conn {
 
     /// Waits, without holding a buffer, until something has arrived. Cancel-safe.
     async fn arrived(&mut self) -> Result<(), ConnError> {
-        if let Some(tcp) = self.stream.tcp() {
-            tcp.readable().await?;
-        }
         match self.fill().await? {
             0 => Err(ConnError::Closed),
             _ => Ok(()),
@@ -308,22 +319,40 @@ impl Conn {
 
     /// One read into the inbox; zero at the end of the stream. Cancel-safe.
     async fn fill(&mut self) -> Result<usize, ConnError> {
-        self.inbox.reserve(self.room);
-        let mut limited = (&mut self.stream).take(self.room as u64);
-        let count = limited.read_buf(&mut self.inbox).await?;
-        // Buffers follow the bytes: twice as much next time if this read was full.
+        let count = loop {
+            let Some(tcp) = self.stream.tcp() else {
+                self.inbox.reserve(self.room);
+                let mut limited = (&mut self.stream).take(self.room as u64);
+                break limited.read_buf(&mut self.inbox).await?;
+            };
+            // The buffer comes after the bytes: thousands may wait in here.
+            tcp.readable().await?;
+            self.inbox.reserve(self.room);
+            match tcp.try_read_buf(&mut (&mut self.inbox).limit(self.room)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.give_back(),
+                outcome => break outcome?,
+            }
+        };
+        // Buffers follow the bytes: much more next time if this read was full.
         self.room = match count {
-            full if full == self.room => (self.room * 2).min(CHUNK_BYTES_MAX),
+            full if full == self.room => (self.room * 4).min(CHUNK_BYTES_MAX),
             little if little < self.room / 4 => (self.room / 2).max(CHUNK_BYTES_MIN),
             _ => self.room,
         };
         Ok(count)
     }
 
-    /// Gives back what a busy connection has collected.
-    fn become_idle(&mut self) {
+    /// Gives back the memory of an empty inbox.
+    fn give_back(&mut self) {
         if self.inbox.is_empty() {
             self.inbox = BytesMut::new();
+        }
+    }
+
+    /// Gives back what a busy connection has collected.
+    fn become_idle(&mut self) {
+        self.give_back();
+        if self.inbox.is_empty() {
             self.room = CHUNK_BYTES_MIN;
         }
         self.pace = Pace::default();

@@ -51,6 +51,9 @@ const NAME_LOCKS: usize = 64;
 /// Pieces of downloads in memory at one time, of 256 KiB and the blocks around them each:
 /// 48 MiB at most.
 const PIECES_MAX: usize = 128;
+/// Pieces of content, of up to 256 KiB each, that have arrived for one store path and are not
+/// written yet: 16 MiB at most, however many clients send.
+const ARRIVING_MAX: usize = 64;
 /// How often a name is drawn anew when it collides (storage.md 2.7).
 const NAME_ATTEMPTS: usize = 10;
 /// Metadata whose sender is remembered: those of a few seconds.
@@ -98,6 +101,8 @@ pub(crate) struct Store {
     pub(crate) pieces: tokio::sync::Semaphore,
     /// One for each store path, so that a slow disk keeps nobody waiting for another one.
     gates: Vec<Gate>,
+    /// Likewise, for what arrives faster than the disk takes it.
+    arriving: Vec<Arc<tokio::sync::Semaphore>>,
     /// Connections to other members, for what is not here.
     pub(crate) pool: Pool,
     tombs: Mutex<Tombs>,
@@ -153,6 +158,8 @@ impl Store {
         changing
             .resize_with(NAME_LOCKS * parts.places.iter().count(), || tokio::sync::Mutex::new(()));
         let gates = parts.places.iter().map(|_| Gate::new(parts.jobs_per_path)).collect();
+        let room = || Arc::new(tokio::sync::Semaphore::new(ARRIVING_MAX));
+        let arriving = parts.places.iter().map(|_| room()).collect();
         Self {
             clock: parts.clock,
             random: parts.random,
@@ -172,6 +179,7 @@ impl Store {
             access_log: parts.access_log,
             pieces: tokio::sync::Semaphore::new(PIECES_MAX),
             gates,
+            arriving,
             pool: parts.pool,
             tombs: Mutex::new(parts.tombs),
             last_from: Mutex::default(),
@@ -185,6 +193,13 @@ impl Store {
     /// The gate of a store path; what has none fails behind it.
     pub(crate) fn on(&self, path: StorePath) -> &Gate {
         self.gates.get(usize::from(path.0)).unwrap_or(&self.gate)
+    }
+
+    /// Room in memory for pieces of content on their way to `path`. One for each store path, so
+    /// that what a slow disk leaves lying takes no room from the others.
+    pub(crate) fn arriving(&self, path: StorePath) -> Arc<tokio::sync::Semaphore> {
+        let of_path = self.arriving.get(usize::from(path.0)).or(self.arriving.first());
+        Arc::clone(of_path.expect("there is a store path"))
     }
 
     /// Seconds of the wall clock, as names and records carry them.

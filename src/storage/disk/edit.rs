@@ -19,6 +19,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::port::{Disk, DiskFile, Open};
@@ -114,14 +115,19 @@ impl Edit {
 #[derive(Debug)]
 pub struct Note {
     path: PathBuf,
-    file: Box<dyn DiskFile>,
+    file: Arc<dyn DiskFile>,
     pub edit: Edit,
 }
 
 impl Note {
+    /// The note of `edit` that was just written to `file`, which lies at `path`.
+    pub fn written(path: PathBuf, file: Arc<dyn DiskFile>, edit: Edit) -> Self {
+        Self { path, file, edit }
+    }
+
     /// Opens a note; `InvalidData` if it is not a whole one.
     pub fn open(disk: &dyn Disk, path: &Path) -> io::Result<Self> {
-        let file = disk.open(path, Open::Read)?;
+        let file: Arc<dyn DiskFile> = Arc::from(disk.open(path, Open::Read)?);
         let mut head = vec![0; HEAD_LEN];
         let bad = || io::Error::new(io::ErrorKind::InvalidData, "not the note of an edit");
         if file.read_at(0, &mut head)? != HEAD_LEN {
@@ -156,7 +162,8 @@ impl Note {
         if self.edit.kind == EditKind::Truncate {
             target.truncate(self.edit.offset)?;
         }
-        let mut buffer = vec![0; COPY_BYTES];
+        let piece = usize::try_from(self.edit.len).unwrap_or(COPY_BYTES).min(COPY_BYTES);
+        let mut buffer = vec![0; piece];
         let mut done = 0u64;
         while done < self.edit.len {
             let count = self.file.read_at(done.saturating_add(HEAD_LEN as u64), &mut buffer)?;

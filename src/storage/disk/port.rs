@@ -86,8 +86,9 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     fn truncate(&self, len: u64) -> io::Result<()>;
     /// Sets the times of access and change, in Unix seconds: a replica has those of its source.
     fn set_mtime(&self, secs: i64) -> io::Result<()>;
-    /// Asks for room for `len` bytes without changing the length. `Unsupported` is harmless.
-    fn reserve(&self, len: u64) -> io::Result<()>;
+    /// Asks for room for `len` bytes at `offset` without changing the length. `Unsupported` is
+    /// harmless. What is there already costs time all the same, page by page.
+    fn reserve(&self, offset: u64, len: u64) -> io::Result<()>;
     fn stat(&self) -> io::Result<Stat>;
     /// Hint: this part will be read soon. Never waits.
     fn will_read(&self, _offset: u64, _len: u64) {}

@@ -217,9 +217,9 @@ impl DiskFile for RealFile {
         })
     }
 
-    fn reserve(&self, len: u64) -> io::Result<()> {
+    fn reserve(&self, offset: u64, len: u64) -> io::Result<()> {
         self.effect(Effect::Reserve, || {
-            Ok(rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, len)?)
+            Ok(rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, offset, len)?)
         })
     }
 

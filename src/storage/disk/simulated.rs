@@ -418,7 +418,7 @@ impl DiskFile for SimulatedFile {
         Ok(())
     }
 
-    fn reserve(&self, _len: u64) -> io::Result<()> {
+    fn reserve(&self, _offset: u64, _len: u64) -> io::Result<()> {
         self.disk.effect().map(|_| ())
     }
 

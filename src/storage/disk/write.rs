@@ -55,7 +55,7 @@ impl WriteError {
 pub struct Staged {
     disk: Arc<dyn Disk>,
     path: PathBuf,
-    file: Box<dyn DiskFile>,
+    file: Arc<dyn DiskFile>,
     /// Sync early while writing.
     synced_writes: bool,
     len: u64,
@@ -76,7 +76,7 @@ impl Staged {
         let staged = Self {
             disk,
             path,
-            file,
+            file: Arc::from(file),
             synced_writes,
             len: 0,
             unsynced: 0,
@@ -84,7 +84,7 @@ impl Staged {
             placed: false,
         };
         if RESERVE_FROM_BYTES <= expected {
-            match staged.file.reserve(expected) {
+            match staged.file.reserve(0, expected) {
                 // Not every file system can; then the space is found while writing.
                 Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
                 other => other.map_err(WriteError::disk("reserve space"))?,
@@ -150,6 +150,11 @@ impl Staged {
         renamed.map_err(WriteError::disk("name the file"))?;
         self.placed = true;
         Ok(())
+    }
+
+    /// The open file, for whoever reads it back.
+    pub fn file(&self) -> Arc<dyn DiskFile> {
+        Arc::clone(&self.file)
     }
 
     /// Gives the file its name, in place of what had it before.

@@ -225,6 +225,14 @@ fn mtime(file: &dyn DiskFile) -> Result<u32, ServiceError> {
     Ok(u32::try_from(file.stat().map_err(ServiceError::Read)?.mtime).unwrap_or(0))
 }
 
+/// The new bytes of an edit.
+enum Received {
+    /// In memory.
+    Whole(Bytes),
+    /// In a temporary file that is going to be the note.
+    Staged(Staged),
+}
+
 /// Receives the bytes into a note and applies it.
 async fn edit(
     store: &Arc<Store>,
@@ -233,16 +241,29 @@ async fn edit(
 ) -> Result<Changed, ServiceError> {
     let path = wanted.name.store_path();
     let (shared, early) = (Arc::clone(store), wanted.clone());
-    // Refused before the content is read; looked at again once nobody else changes the file.
-    store.on(path).run(move || place_of(&shared, &early).map(|_| ())).await?;
+    if content.is_large() || content.left() == 0 {
+        // Refused before the content is read; looked at again once nobody else changes the file.
+        store.on(path).run(move || place_of(&shared, &early).map(|_| ())).await?;
+    }
     if content.left() == 0 {
         return Ok(Changed::new(nothing_to_do(), Vec::new()));
     }
-    let staged = receive_note(store, content, &wanted.name).await?;
-    let _alone = store.lock_name(&wanted.name).await;
-    let shared = Arc::clone(store);
-    let name = wanted.name.clone();
-    let prepared = store.on(path).run(move || prepare(&shared, staged, &wanted)).await?;
+    let received = match content.small().await? {
+        Some(bytes) => Received::Whole(bytes),
+        None => Received::Staged(receive_note(store, content, &wanted.name).await?),
+    };
+    let (shared, name) = (Arc::clone(store), wanted.name.clone());
+    let _alone = store.lock_name(&name).await;
+    let job = move || match received {
+        Received::Staged(staged) => prepare(&shared, staged, &wanted),
+        Received::Whole(bytes) => {
+            // A small edit is one job.
+            let mut staged = stage(&shared, &wanted.name, bytes.len() as u64)?;
+            staged.write(&bytes)?;
+            prepare(&shared, staged, &wanted)
+        }
+    };
+    let prepared = store.on(path).run(job).await?;
     let numbers = format!("{} {}", prepared.note.edit.offset, prepared.note.edit.len);
     finish(store, &name, prepared, numbers).await
 }
@@ -313,15 +334,19 @@ pub(super) async fn receive_note(
     let path = name.store_path();
     let mut staged = store.on(path).run(move || stage(&shared, &name, expected)).await?;
     while content.left() != 0 {
-        let chunk = match content.chunk().await {
-            Ok(chunk) => chunk,
+        let (chunk, room) = match content.piece(store, path).await {
+            Ok(piece) => piece,
             Err(error) => {
                 // To remove what has arrived of a large edit takes the disk its time.
                 store.on(path).run(move || drop(staged)).await;
                 return Err(error);
             }
         };
-        staged = store.on(path).run(move || staged.write(&chunk).map(|()| staged)).await?;
+        let write = move || {
+            let _room = room;
+            staged.write(&chunk).map(|()| staged)
+        };
+        staged = store.on(path).run(write).await?;
     }
     Ok(staged)
 }
@@ -379,7 +404,7 @@ pub(super) fn apply_edit(
     let proof = kept.map(|k| Proof { crc32: staged.crc32(), old_len, kept: [k.head, k.tail] });
     let edit = Edit { kind, name: name.as_str().to_owned(), offset, len, replica, proof };
     if kind != EditKind::Truncate {
-        match target.reserve(offset.saturating_add(len)) {
+        match target.reserve(offset, len) {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
             // A full disk is found here, where nothing has happened yet.
             other => other.map_err(WriteError::disk("reserve space"))?,
@@ -398,10 +423,12 @@ pub(super) fn apply_edit(
                 let synced = store.disk.sync_dir(&place.temporary_dir());
                 synced.map_err(WriteError::sync("the directory of notes"))
             }
-            Step::Apply => apply(store, &note_path, target, full).and_then(|new| {
+            Step::Apply => {
+                let new = Note::written(note_path.clone(), staged.file(), edit.clone());
+                let applied = apply(&new, target, full);
                 note = Some(new);
-                summed(store, name, target, &changing, kept)
-            }),
+                applied.and_then(|()| summed(store, name, target, &changing, kept))
+            }
             Step::Log | Step::Forget => break,
         };
         if let Err(error) = outcome {
@@ -460,15 +487,9 @@ fn summed(
     Ok(())
 }
 
-fn apply(
-    store: &Store,
-    note: &std::path::Path,
-    target: &dyn DiskFile,
-    sync: bool,
-) -> Result<Note, WriteError> {
-    let note = Note::open(&*store.disk, note).map_err(WriteError::disk("open the note"))?;
+fn apply(note: &Note, target: &dyn DiskFile, sync: bool) -> Result<(), WriteError> {
     match note.apply(target, sync) {
-        Ok(()) => Ok(note),
+        Ok(()) => Ok(()),
         Err(ApplyError::Disk(error)) => Err(WriteError::disk("apply the edit")(error)),
         Err(ApplyError::Sync(error)) => Err(WriteError::sync("the edited file")(error)),
     }

@@ -1,10 +1,21 @@
 //! The body behind a request's header, read in parts and counted, so that nobody can read into
 //! the next request or forget what was left unread.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use net::conn::Conn;
+use proto::ids::StorePath;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::error::ServiceError;
+use crate::store::Store;
+
+/// Content up to this size is collected first and written in one job.
+const SMALL_BYTES_MAX: u64 = 64 * 1024;
+const _: () = assert!(SMALL_BYTES_MAX <= net::conn::CHUNK_BYTES_MAX as u64);
+/// And if it comes within this time.
+const COLLECT_TIME: Duration = Duration::from_secs(1);
 
 /// What of a body is still to come.
 #[derive(Debug)]
@@ -45,6 +56,34 @@ impl<'a> Content<'a> {
         let part = self.conn.body(len as u64, len).await?;
         self.left = self.left.saturating_sub(len as u64);
         Ok(part)
+    }
+
+    /// Whether what is left is too much to be collected in memory.
+    pub(crate) fn is_large(&self) -> bool {
+        SMALL_BYTES_MAX < self.left
+    }
+
+    /// All that is left, if it is small and comes soon: a slow client does not collect in
+    /// memory, what comes later than this is to be streamed.
+    pub(crate) async fn small(&mut self) -> Result<Option<Bytes>, ServiceError> {
+        if self.is_large() {
+            return Ok(None);
+        }
+        let whole = self.part(usize::try_from(self.left).unwrap_or(0));
+        tokio::time::timeout(COLLECT_TIME, whole).await.ok().transpose()
+    }
+
+    /// The next piece for the disk of `path`, with the room that it takes in memory: to be kept
+    /// until it is written. What has not arrived takes none.
+    pub(crate) async fn piece(
+        &mut self,
+        store: &Store,
+        path: StorePath,
+    ) -> Result<(Bytes, OwnedSemaphorePermit), ServiceError> {
+        self.conn.chunk_arrived().await?;
+        let room = store.arriving(path).acquire_owned().await;
+        let room = room.expect("the semaphore is never closed");
+        Ok((self.chunk().await?, room))
     }
 
     /// The next piece, at least one byte; to be called only while something is left.

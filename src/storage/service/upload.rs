@@ -4,7 +4,7 @@
 //! one arrives; then the file gets its name. An upload that ends early for whatever reason
 //! leaves nothing behind: the temporary file is removed by its guard.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use proto::{
@@ -28,11 +28,6 @@ use crate::{
     sums::Builder,
 };
 
-/// Content up to this size is collected first and written in one job.
-const SMALL_BYTES_MAX: u64 = 64 * 1024;
-const _: () = assert!(SMALL_BYTES_MAX <= net::conn::CHUNK_BYTES_MAX as u64);
-/// And if it comes within this time.
-const COLLECT_TIME: Duration = Duration::from_secs(1);
 /// How often a name is tried that the disk says is taken.
 const PLACE_ATTEMPTS: usize = 10;
 
@@ -133,7 +128,7 @@ async fn store_content(
         Naming::Own(_) => None,
     };
     let normal = matches!(&naming, Naming::Own(parts) if !parts.appender);
-    let (receiving, last) = match receive(store, content, path, normal).await {
+    let (begin, last) = match receive(store, content, path, normal).await {
         Ok(received) => received,
         Err(error) => {
             let fault = match &error {
@@ -151,7 +146,10 @@ async fn store_content(
     };
     let shared = Arc::clone(store);
     let job = move || {
-        let outcome = finish(&shared, &mut commit, receiving, &last, naming);
+        let outcome = match begin() {
+            Ok(receiving) => finish(&shared, &mut commit, receiving, &last, naming),
+            Err(error) => Err(Failed { error: error.into(), placed: None }),
+        };
         (commit, outcome)
     };
     let (commit, outcome) = store.on(path).run(job).await;
@@ -188,6 +186,9 @@ impl Receiving {
     }
 }
 
+/// Brings the file that is being received; makes it first if it is a small one. Blocks.
+type Begin = Box<dyn FnOnce() -> Result<Receiving, WriteError> + Send>;
+
 /// Streams the content into a temporary file. The last piece is not written yet: it shares the
 /// job that finishes the file, so that a small upload is one job.
 async fn receive(
@@ -195,7 +196,7 @@ async fn receive(
     content: &mut Content<'_>,
     path: StorePath,
     normal: bool,
-) -> Result<(Receiving, Bytes), ServiceError> {
+) -> Result<(Begin, Bytes), ServiceError> {
     let size = content.left();
     let place = store.places.get(path).ok_or(ServiceError::Invalid("no such store path"))?;
     let temporary = place.temporary();
@@ -205,22 +206,20 @@ async fn receive(
     let create = move || {
         Staged::create(disk, temporary, size, synced).map(|staged| Receiving { staged, sums })
     };
-    if size <= SMALL_BYTES_MAX {
-        // A slow client does not collect in memory: what comes later than this is streamed.
-        let whole = content.part(usize::try_from(size).unwrap_or(0));
-        if let Ok(whole) = tokio::time::timeout(COLLECT_TIME, whole).await {
-            let whole = whole?;
-            return Ok((store.on(path).run(create).await?, whole));
-        }
+    if let Some(whole) = content.small().await? {
+        return Ok((Box::new(create), whole));
     }
-    let mut chunk = content.chunk().await?;
+    let (mut chunk, mut room) = content.piece(store, path).await?;
     let mut receiving = store.on(path).run(create).await?;
     while content.left() != 0 {
-        let write = store.on(path).run(move || receiving.write(&chunk).map(|()| receiving));
+        let write = store.on(path).run(move || {
+            let _room = room;
+            receiving.write(&chunk).map(|()| receiving)
+        });
         // The next piece arrives while this one is written.
-        let (written, next) = tokio::join!(write, content.chunk());
+        let (written, next) = tokio::join!(write, content.piece(store, path));
         receiving = written?;
-        chunk = match next {
+        (chunk, room) = match next {
             Ok(next) => next,
             Err(error) => {
                 // To remove what has arrived of a large file takes the disk its time.
@@ -229,7 +228,11 @@ async fn receive(
             }
         };
     }
-    Ok((receiving, chunk))
+    let begin = move || {
+        drop(room);
+        Ok(receiving)
+    };
+    Ok((Box::new(begin), chunk))
 }
 
 /// A file that has its name.

@@ -89,8 +89,8 @@ impl Sums {
             kept.tail = content_sum(part(&block, inside(span.to), blocks.size()));
         }
         // A full disk is found here, where nothing has happened yet.
-        let whole = Whole { len: old_len.max(span.to), root: 0 };
-        table.reserve(&Header { whole, ..header })?;
+        let first = blocks.index(span.from);
+        table.reserve(first, blocks.count(span.to).max(first.saturating_add(1)))?;
         Ok(Some(kept))
     }
 

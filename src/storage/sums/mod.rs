@@ -36,11 +36,14 @@ mod read; // ranges, block by block
 
 mod seen; // what was proven since the start: `verify_reads = once`
 
+mod spare; // buffers for content, used again
+
 mod table; // one file of sums
 
 use std::{
     collections::BTreeSet,
     io,
+    ops::Range,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard,
@@ -61,7 +64,11 @@ pub use self::{
     examine::{Exam, Examination, State, SumsState},
     read::{ReadError, Source},
 };
-use self::{seen::Seen, table::Table};
+use self::{
+    seen::Seen,
+    spare::{Buffer, Spare},
+    table::Table,
+};
 use crate::disk::{
     layout::{Place, Places},
     port::Disk,
@@ -70,16 +77,22 @@ use crate::disk::{
 /// Content that was compared with its sums, or that the setting says need not be.
 #[derive(Debug)]
 pub struct Verified {
-    bytes: Vec<u8>,
+    buffer: Arc<Buffer>,
+    /// Where in it they are.
+    range: Range<usize>,
 }
 
 impl Verified {
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        self.buffer.bytes().get(self.range.clone()).unwrap_or_default()
     }
 
     pub fn into_bytes(self) -> Vec<u8> {
-        self.bytes
+        match Arc::try_unwrap(self.buffer) {
+            Ok(buffer) if self.range.start == 0 => buffer.into_bytes(self.range.end),
+            Ok(buffer) => buffer.bytes().get(self.range).unwrap_or_default().to_vec(),
+            Err(shared) => shared.bytes().get(self.range).unwrap_or_default().to_vec(),
+        }
     }
 }
 
@@ -149,6 +162,7 @@ pub struct Sums {
     trees: Vec<Tree>,
     policy: VerifyReads,
     seen: Seen,
+    spare: Arc<Spare>,
     pub damage: Damage,
     next_temporary: AtomicU64,
 }
@@ -157,7 +171,8 @@ impl Sums {
     pub fn new(disk: Arc<dyn Disk>, places: &Places, policy: VerifyReads) -> Self {
         let trees = places.iter().map(Tree::of).collect();
         let (seen, damage) = (Seen::default(), Damage::default());
-        Self { disk, trees, policy, seen, damage, next_temporary: AtomicU64::new(0) }
+        let (spare, next_temporary) = (Arc::default(), AtomicU64::new(0));
+        Self { disk, trees, policy, seen, spare, damage, next_temporary }
     }
 
     pub fn policy(&self) -> VerifyReads {

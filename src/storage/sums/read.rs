@@ -1,13 +1,16 @@
 //! Ranges of stored files, block by block, each compared before it is handed on.
 
-use std::{io, path::Path};
+use std::{io, ops, path::Path, sync::Arc};
 
 use proto::{
     fileid::FileName,
     sums::{Blocks, Seed},
 };
 
-use super::{Damage, Sums, Verified, VerifyReads, crc_in_name, table::Table};
+use super::{
+    Buffer, Damage, Spare, Sums, Verified, VerifyReads, crc_in_name,
+    table::{Table, read_full},
+};
 use crate::disk::read::{Range, RangeError, open_range};
 
 /// Entries fetched at one time: for 32 MiB of content.
@@ -37,7 +40,7 @@ pub(super) enum Guard {
     /// Nothing: by setting, because it was compared before, or because there are no sums.
     Trust,
     /// A small file as a whole, proven by its name.
-    Whole(Vec<u8>),
+    Whole(Arc<Buffer>),
     Table {
         table: Table,
         blocks: Blocks,
@@ -88,7 +91,7 @@ impl Sums {
             }
         }
         if !Self::has_table(name) {
-            return small(name, range);
+            return small(&self.spare, name, range);
         }
         Ok(match self.table(name, false)? {
             Some(table) => match table.header {
@@ -108,14 +111,14 @@ impl Sums {
 }
 
 /// A normal file that fits into one block: size and CRC-32 stand in its name.
-fn small(name: &FileName, range: &Range) -> io::Result<Guard> {
+fn small(spare: &Arc<Spare>, name: &FileName, range: &Range) -> io::Result<Guard> {
     let Some((size, crc32)) = crc_in_name(name).filter(|(size, _)| *size == range.size) else {
         return Ok(Guard::Doubt(range.size));
     };
-    let mut content = vec![0; usize::try_from(size).unwrap_or(0)];
-    let filled = super::table::read_full(&*range.file, 0, &mut content)?;
-    let good = filled == content.len() && crc32fast::hash(&content) == crc32;
-    Ok(if good { Guard::Whole(content) } else { Guard::Doubt(0) })
+    let mut content = spare.take(usize::try_from(size).unwrap_or(0));
+    let filled = read_full(&*range.file, 0, content.bytes_mut())?;
+    let good = filled == content.bytes().len() && crc32fast::hash(content.bytes()) == crc32;
+    Ok(if good { Guard::Whole(Arc::new(content)) } else { Guard::Doubt(0) })
 }
 
 impl Source {
@@ -143,45 +146,49 @@ impl Source {
         let left = usize::try_from(self.range.len.saturating_sub(at)).unwrap_or(usize::MAX);
         let max = max.min(left);
         if max == 0 {
-            return Ok(Verified { bytes: Vec::new() });
+            return Ok(Verified { buffer: Arc::new(Vec::new().into()), range: 0..0 });
         }
         let begin = self.range.offset.saturating_add(at);
-        let bytes = match &mut self.guard {
+        let verified = match &mut self.guard {
             Guard::Doubt(offset) => return Err(ReadError::Doubt { offset: *offset }),
             Guard::Trust => {
                 let bytes = self.range.read(at, max)?;
                 if bytes.is_empty() {
                     return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
                 }
-                return Ok(Verified { bytes });
+                let range = 0..bytes.len();
+                return Ok(Verified { buffer: Arc::new(bytes.into()), range });
             }
             Guard::Whole(content) => {
                 let begin = usize::try_from(begin).unwrap_or(usize::MAX);
-                content.get(begin..begin.saturating_add(max)).unwrap_or_default().to_vec()
+                let range = begin..begin.saturating_add(max).min(content.bytes().len());
+                Verified { buffer: Arc::clone(content), range }
             }
             Guard::Table { blocks, .. } | Guard::Memory { blocks, .. } => {
                 let blocks = *blocks;
-                self.compared(blocks, begin, max, max < left)?
+                let (buffer, range) = self.compared(sums, blocks, (begin, max), max < left)?;
+                Verified { buffer: Arc::new(buffer), range }
             }
         };
         Damage::count(&sums.damage.blocks_good);
         if sums.policy == VerifyReads::Once {
             let blocks = Blocks::STANDARD;
             // Whole blocks were compared, also where only a part of them is handed on.
-            let end = blocks.count(begin.saturating_add(bytes.len() as u64));
+            let end = blocks.count(begin.saturating_add(verified.bytes().len() as u64));
             sums.seen.note(&self.name, blocks.index(begin), end);
         }
-        Ok(Verified { bytes })
+        Ok(verified)
     }
 
-    /// Reads whole blocks around `max` bytes at `begin` and compares them.
+    /// Reads whole blocks around `max` bytes at `begin` and compares them; says where in the
+    /// buffer the wanted bytes are.
     fn compared(
         &mut self,
+        sums: &Sums,
         blocks: Blocks,
-        begin: u64,
-        max: usize,
+        (begin, max): (u64, usize),
         more: bool,
-    ) -> Result<Vec<u8>, ReadError> {
+    ) -> Result<(Buffer, ops::Range<usize>), ReadError> {
         let size = self.range.size;
         let mut end = begin.saturating_add(max as u64);
         let last_start = blocks.start(blocks.index(end));
@@ -191,25 +198,23 @@ impl Source {
         let first = blocks.index(begin);
         let from = blocks.start(first);
         let to = blocks.start(blocks.count(end)).min(size);
-        let mut bytes = vec![0; usize::try_from(to.saturating_sub(from)).unwrap_or(0)];
-        let filled = super::table::read_full(&*self.range.file, from, &mut bytes)?;
-        if filled != bytes.len() {
+        let mut buffer = sums.spare.take(usize::try_from(to.saturating_sub(from)).unwrap_or(0));
+        let filled = read_full(&*self.range.file, from, buffer.bytes_mut())?;
+        if filled != buffer.bytes().len() {
             return Err(ReadError::Doubt { offset: from.saturating_add(filled as u64) });
         }
         let block_len = usize::try_from(blocks.size()).unwrap_or(usize::MAX);
         let seed = Seed::of(self.name.as_str());
-        for (block, index) in bytes.chunks(block_len).zip(first..) {
+        for (block, index) in buffer.bytes().chunks(block_len).zip(first..) {
             let (entry, holes) = self.entry(index)?;
             if !entry.is_some_and(|entry| seed.matches(index, block, entry, holes)) {
                 return Err(ReadError::Doubt { offset: blocks.start(index) });
             }
         }
         let skip = usize::try_from(begin.saturating_sub(from)).unwrap_or(0);
-        bytes.truncate(usize::try_from(end.saturating_sub(from)).unwrap_or(usize::MAX));
-        if skip != 0 {
-            bytes.drain(..skip.min(bytes.len()));
-        }
-        Ok(bytes)
+        let stop = usize::try_from(end.saturating_sub(from)).unwrap_or(usize::MAX);
+        let stop = stop.min(buffer.bytes().len());
+        Ok((buffer, skip.min(stop)..stop))
     }
 
     /// The entry of a block, and whether holes are allowed.

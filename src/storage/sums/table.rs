@@ -70,9 +70,11 @@ impl Table {
         self.file.truncate(header.file_len())
     }
 
-    /// Asks for the room of the entries of `header`; a disk that cannot is as good.
-    pub(super) fn reserve(&self, header: &Header) -> io::Result<()> {
-        match self.file.reserve(header.file_len()) {
+    /// Asks for the room of the entries from `first` to before `end`; a disk that cannot is as
+    /// good.
+    pub(super) fn reserve(&self, first: u64, end: u64) -> io::Result<()> {
+        let at = Header::entry_at(first);
+        match self.file.reserve(at, Header::entry_at(end).saturating_sub(at)) {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
             other => other,
         }
