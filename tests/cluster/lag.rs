@@ -72,7 +72,10 @@ fn what_a_member_lacks_is_shown_while_it_is_away() {
         "fdfs_storage_exposed_records 0",
     ];
     shows(first, &back);
-    let delay = "fdfs_tracker_storage_delay_seconds{group=\"group1\",storage=\"127.0.0.2\"} 0";
-    shows(&world.cluster.tracker, &[&format!("{state}\"ACTIVE\"}} 1"), delay]);
+    shows(&world.cluster.tracker, &[&format!("{state}\"ACTIVE\"}} 1")]);
+    // Not how long: records that travel beside others do not move the time that a tracker is told
+    // (sync.md 8), so it may stand a second behind the last change until the next one.
+    let delay = "fdfs_tracker_storage_delay_seconds{group=\"group1\",storage=\"127.0.0.2\"} ";
+    assert!(page(&world.cluster.tracker).contains(delay), "the family is there");
     world.check(&Facts::default());
 }
