@@ -131,7 +131,8 @@ adopt() {
     for pid in $(<"$run/pid/$1.spawned"); do
         exe=$(readlink "/proc/$pid/exe" 2>/dev/null) || continue
         case $exe in
-        "$run/bin/$1" | "$run/bin/$1 (deleted)" | */bash) record "$1" "$pid" ;;
+        # On a busy machine it may not have become the worker yet; its start time stays.
+        "$run/bin/$1" | "$run/bin/$1 (deleted)" | */bash | */spawn-fcgi) record "$1" "$pid" ;;
         esac
     done
     rm -f "$run/pid/$1.spawned"
