@@ -30,6 +30,9 @@ pub(crate) enum FilesError {
     Damaged(String),
     #[error("{0:?} is no file id")]
     NoFileId(String),
+    /// A storage of its group said so.
+    #[error("the store has no file {0}")]
+    NoFile(String),
 }
 
 impl FilesError {
@@ -43,7 +46,7 @@ impl FilesError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Inspected {
     pub(crate) size: u64,
-    /// Its bytes were compared with a sum, and have another one.
+    /// Its bytes were compared with a sum and have another one, or cannot be read to their end.
     pub(crate) damaged: bool,
 }
 
@@ -114,20 +117,19 @@ impl Files {
     ) -> Result<Option<Inspected>, FilesError> {
         let (id, client) = (parse(file_id)?, self.client().await?);
         let size = match client.info_with(&id, InfoFlags(NO_CRC)).await {
-            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) if is_gone(client, &error) => return Ok(None),
             found => found?.size,
         };
         let want = id.name.record().filter(|record| !record.size.is_appender());
         let damaged = match want.filter(|_| sums) {
             None => false,
-            Some(record) => {
-                let mut sum = crc32fast::Hasher::new();
-                let mut found = client.download(&id, 0, 0).await?;
-                while let Some(chunk) = found.chunk().await? {
-                    sum.update(&chunk);
-                }
-                sum.finalize() != record.crc32
-            }
+            Some(record) => match sum_of(client, &id).await {
+                Ok(sum) => sum != record.crc32,
+                // A storage that compares what it reads sends no damaged bytes.
+                Err(ClientError::Refused { status: Status::EIO, .. }) => true,
+                // Cut off: by one that found damage in its middle, unless it is away.
+                Err(_) => client.info_with(&id, InfoFlags(NO_CRC)).await.map(|_| true)?,
+            },
         };
         Ok(Some(Inspected { size, damaged }))
     }
@@ -155,14 +157,21 @@ impl Files {
 
     /// Begins to read a stored file.
     pub(crate) async fn open(&self, file_id: &str) -> Result<Download, FilesError> {
-        let id = FileId::parse(file_id).map_err(|_| FilesError::NoFileId(file_id.to_owned()))?;
-        Ok(self.client().await?.download(&id, 0, 0).await?)
+        let client = self.client().await?;
+        client.download(&parse(file_id)?, 0, 0).await.map_err(|error| {
+            if is_gone(client, &error) {
+                FilesError::NoFile(file_id.to_owned())
+            } else {
+                error.into()
+            }
+        })
     }
 
     /// Removes a stored file; fine if it is not there.
     pub(crate) async fn remove(&self, file_id: &str) -> Result<(), FilesError> {
-        match self.client().await?.delete(&parse(file_id)?).await {
-            Err(error) if error.is_not_found() => Ok(()),
+        let client = self.client().await?;
+        match client.delete(&parse(file_id)?).await {
+            Err(error) if is_gone(client, &error) => Ok(()),
             done => Ok(done?),
         }
     }
@@ -187,6 +196,27 @@ impl Files {
             ..PoolSettings::default()
         };
         Ok(Client::new(self.world.clone(), settings, trackers))
+    }
+}
+
+/// The CRC32 of a stored file's bytes, all of which are read.
+async fn sum_of(client: &Client, id: &FileId) -> Result<u32, ClientError> {
+    let mut sum = crc32fast::Hasher::new();
+    let mut found = client.download(id, 0, 0).await?;
+    while let Some(chunk) = found.chunk().await? {
+        sum.update(&chunk);
+    }
+    Ok(sum.finalize())
+}
+
+/// Whether a storage said that it has no such file. A tracker that answers the same knows of no
+/// storage to ask: the file is there when one is back.
+fn is_gone(client: &Client, error: &ClientError) -> bool {
+    match error {
+        ClientError::Refused { server, .. } => {
+            error.is_not_found() && !client.trackers().servers().contains(server)
+        }
+        _ => false,
     }
 }
 

@@ -85,7 +85,9 @@ async fn fault(files: &Files, blob: &LiveBlob, sums: bool) -> anyhow::Result<Opt
         Some(found) if found.size != blob.size => {
             Some(format!("has {} instead of {} bytes", found.size, blob.size))
         }
-        Some(found) if found.damaged => Some("is damaged: its bytes have another sum".to_owned()),
+        Some(found) if found.damaged => {
+            Some("is damaged: its bytes have another sum, or cannot be read".to_owned())
+        }
         Some(_) => None,
     })
 }
