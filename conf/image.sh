@@ -16,7 +16,7 @@ put() {
 install_image() {
     local name module=$bin_dir/libngx_fastdfs_module.so
     changed=
-    for name in fastdisk fdfs_trackerd fdfs_storaged $workers; do
+    for name in fastdisk thumbnail fdfs_trackerd fdfs_storaged $workers; do
         [ -x "$bin_dir/$name" ] || die "$bin_dir/$name is missing: build it first (make build)"
         put "$bin_dir/$name" "$run/bin/$name" 750
     done
@@ -91,5 +91,6 @@ render_all() {
     render "$root/nginx/nginx.conf" "$etc/nginx.conf" "USER_LINE=$user_line" "RUN=$run" \
         "MODULE=$run/lib/libngx_fastdfs_module.so" "LISTEN=$site_listen" "WWW=$run/www" \
         MIME=/etc/nginx/mime.types "FASTCGI=$etc/fastcgi.conf" "GROUP=${store_group:-group1}" \
+        "MEMCACHED=$memcached_socket" \
         "STORE_PATHS=fastdfs_store_path $run/data/store0;" "REAL_IP=$real_ip" "${ups[@]}"
 }

@@ -29,7 +29,7 @@
 //!    [`fcgi::response`] the way back.
 //! 6. [`web`] is the workers: [`web::serve`] joins a connection to a handler, and each use case
 //!    (register, login, upload, share, …) is one file or folder. [`web::administer`] is the program
-//!    `fastdisk`.
+//!    `fastdisk`, [`web::thumbnail`] the one that decodes pictures in a cage.
 //! 7. `nginx/module` sends stored files from nginx itself, and asks other storages' nginx for
 //!    what is not here; of ours it uses [`proto`] and nothing else.
 //! 8. `www` is the pages; only `www/js/api.js` talks to the server.

@@ -32,9 +32,9 @@ const MAY_USE: &[(&str, &str)] = &[
     ),
     (
         "src/web",
-        "anyhow argon2 base64 bytes chacha20poly1305 crc32fast fcgi futures-util hmac infer log \
-         md-5 multer mysql_async net proto redis rustix serde serde_json sha1 sha2 subtle \
-         thiserror tokio toml unicode-normalization",
+        "anyhow argon2 base64 bytes chacha20poly1305 crc32fast fcgi futures-util hmac image \
+         infer log md-5 multer mysql_async net proto redis rustix serde serde_json sha1 sha2 \
+         subtle thiserror tokio toml unicode-normalization",
     ),
     (
         "src/tools",

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use net::ports::World;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 
 use crate::cache::Cache;
 use crate::challenge::Challenges;
@@ -56,6 +56,10 @@ pub(crate) struct App {
     pub(crate) seal: Seal,
     pub(crate) metrics: Metrics,
     pub(crate) slots: Slots,
+    /// Lets pictures be made, a few at a time.
+    pub(crate) pictures: Arc<Semaphore>,
+    /// Whether a process may be given a network of its own; found out when first needed.
+    pub(crate) can_unshare: OnceCell<bool>,
     /// Lets chunks of uploads be hashed, a few at a time.
     pub(crate) hashing: Arc<Semaphore>,
 }
@@ -85,6 +89,10 @@ impl App {
             cache,
             passwords: Passwords::new(limits.password_jobs_max, limits.password_queue_max)?,
             files: Files::new(&config.store, world.clone()),
+            pictures: Arc::new(Semaphore::new(
+                usize::try_from(limits.thumb_jobs_max).unwrap_or(1).min(Semaphore::MAX_PERMITS),
+            )),
+            can_unshare: OnceCell::new(),
             hashing: Arc::new(Semaphore::new(cpus.saturating_mul(HASH_JOBS_PER_CPU))),
             config,
             world,

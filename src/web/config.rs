@@ -11,9 +11,9 @@ use std::time::Duration;
 use serde::Deserialize;
 
 /// The workers that exist; each must have a `[workers.NAME]` section and no other may.
-pub(crate) const WORKERS: [&str; 10] = [
+pub(crate) const WORKERS: [&str; 11] = [
     "login", "register", "upload", "instant", "mydisk", "category", "download", "share", "admin",
-    "events",
+    "events", "thumb",
 ];
 
 /// Why a configuration was refused.
@@ -136,6 +136,9 @@ pub(crate) struct Limits {
     pub(crate) copy_nodes_max: u64,
     pub(crate) trash_retention_s: u64,
     pub(crate) zip_members_max: u64,
+    pub(crate) thumb_source_bytes_max: u64,
+    pub(crate) thumb_memory_bytes_max: u64,
+    pub(crate) thumb_jobs_max: u64,
     pub(crate) requests_max: u64,
     pub(crate) password_jobs_max: u64,
     pub(crate) password_queue_max: u64,
@@ -153,7 +156,7 @@ pub(crate) struct Limits {
 
 impl Limits {
     /// Name and value of each, in the order of the file.
-    pub(crate) fn table(&self) -> [(&'static str, u64); 31] {
+    pub(crate) fn table(&self) -> [(&'static str, u64); 34] {
         [
             ("quota_default_bytes", self.quota_default_bytes),
             ("upload_bytes_max", self.upload_bytes_max),
@@ -173,6 +176,9 @@ impl Limits {
             ("copy_nodes_max", self.copy_nodes_max),
             ("trash_retention_s", self.trash_retention_s),
             ("zip_members_max", self.zip_members_max),
+            ("thumb_source_bytes_max", self.thumb_source_bytes_max),
+            ("thumb_memory_bytes_max", self.thumb_memory_bytes_max),
+            ("thumb_jobs_max", self.thumb_jobs_max),
             ("requests_max", self.requests_max),
             ("password_jobs_max", self.password_jobs_max),
             ("password_queue_max", self.password_queue_max),

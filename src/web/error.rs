@@ -45,6 +45,9 @@ pub(crate) enum WebError {
     ShareCode,
     #[error("wrong code")]
     WrongCode,
+    /// No picture can be made of this file.
+    #[error("there is no picture of this file")]
+    NoThumbnail,
     /// A signed link that is wrong or over.
     #[error("the link is wrong or has expired")]
     BadLink,
@@ -174,6 +177,7 @@ impl WebError {
             Self::Ended(code, message) => public(410, code, message),
             Self::ShareCode => public(403, "code_required", "enter the code of this share"),
             Self::WrongCode => public(403, "wrong_code", "this is not the code of this share"),
+            Self::NoThumbnail => public(404, "no_thumbnail", self),
             Self::BadLink => public(403, "bad_link", "the link is wrong or has expired"),
             Self::Conflict(code, message) => public(409, code, message),
             Self::InvalidName(field, want) => {

@@ -20,6 +20,7 @@ mod login;
 mod mydisk;
 mod register; // the use cases, one a file
 mod share;
+mod thumb;
 mod upload;
 
 mod archive; // the bytes of a Zip archive
@@ -27,6 +28,7 @@ mod authorize; // the gate before every node
 mod batch; // many at once, each with its own result
 mod intake; // one file on its way in
 mod pack; // a selection as one archive
+mod picture; // small pictures as answers
 mod ranking; // public shares by downloads
 mod resumable; // and one that comes in pieces
 mod sending; // a stored file as an answer
@@ -56,9 +58,11 @@ mod cache; // Redis
 mod challenge; // what an instant upload must prove
 mod db; // the only SQL
 mod files; // the store
+mod memcached; // pictures for nginx to find
 mod metrics; // figures for Prometheus
 
 mod administer; // the program `fastdisk`
+mod thumbnail; // the program `thumbnail`
 
 pub mod multipart; // an upload's body as a stream of parts
 pub mod request; // what a handler is given
@@ -66,4 +70,5 @@ pub mod response; // what a handler returns
 pub mod serve; // connection -> fcgi -> handler -> fcgi
 
 pub use administer::administer;
+pub use thumbnail::thumbnail;
 pub use worker::run;

@@ -41,8 +41,9 @@ impl Scopes {
 }
 
 /// Routes that files are looked at through, and changed through.
-const FILES: [&str; 10] = [
-    "disk", "mydisk", "upload", "uploads", "instant", "download", "zip", "link", "list", "category",
+const FILES: [&str; 11] = [
+    "disk", "mydisk", "upload", "uploads", "instant", "download", "zip", "link", "list",
+    "category", "thumb",
 ];
 
 /// What a token needs for this request; None: no token will do.

@@ -56,13 +56,16 @@ async fn visit(
         (["nodes"], _) if reads => visitor::list(app, &request, id, None).await,
         (["nodes", folder], _) if reads => visitor::list(app, &request, id, Some(folder)).await,
         (["download", node], _) if reads => visitor::download(app, &request, id, node).await,
+        (["thumb", node], _) if reads => visitor::thumb(app, &request, id, node).await,
         (["zip"], Method::Get) => visitor::zip(app, &request, id).await,
         (["open"], Method::Post) => entrance::open(app, request, id).await,
         (["save"], Method::Post) => save::save(app, request, id).await,
         (["report"], Method::Post) => visitor::report(app, request, id).await,
         (["zip"], _) => Err(WebError::WrongMethod("GET")),
         (["open" | "save" | "report"], _) => Err(WebError::WrongMethod("POST")),
-        ([] | ["nodes"] | ["nodes" | "download", _], _) => Err(WebError::WrongMethod("GET, HEAD")),
+        ([] | ["nodes"] | ["nodes" | "download" | "thumb", _], _) => {
+            Err(WebError::WrongMethod("GET, HEAD"))
+        }
         _ => Err(WebError::NoRoute),
     }
 }

@@ -21,7 +21,7 @@ use crate::response::{IntoResponse, Response};
 use crate::serve::{Limits, Listener, serve};
 use crate::{
     admin, category, download, events, instant, login, metrics, mydisk, register, share, sweep,
-    upload,
+    thumb, upload,
 };
 
 /// Which use case a worker serves.
@@ -37,6 +37,7 @@ enum Worker {
     Events,
     Admin,
     Share,
+    Thumb,
 }
 
 impl Worker {
@@ -52,6 +53,7 @@ impl Worker {
             "events" => Some(Self::Events),
             "admin" => Some(Self::Admin),
             "share" => Some(Self::Share),
+            "thumb" => Some(Self::Thumb),
             _ => None,
         }
     }
@@ -69,6 +71,7 @@ impl Worker {
             Self::Events => events::handle(app, request).await,
             Self::Admin => admin::handle(app, request).await,
             Self::Share => share::handle(app, request).await,
+            Self::Thumb => thumb::handle(app, request).await,
         }
     }
 }

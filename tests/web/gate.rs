@@ -38,6 +38,7 @@ fn routes(folder: &str, file: &str) -> Vec<(&'static str, String, &'static str, 
         ("POST", "/api/disk/copy".to_owned(), json, placed(file, folder)),
         ("GET", format!("/api/zip?ids={file}"), "", vec![]),
         ("GET", format!("/api/link/{file}"), "", vec![]),
+        ("GET", format!("/api/thumb/{file}"), "", vec![]),
         ("POST", "/api/shares".to_owned(), json, json!({"nodes": [file]}).to_string().into_bytes()),
     ]
 }

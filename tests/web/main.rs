@@ -24,6 +24,7 @@ mod outage; // servers behind the workers go away and come back
 mod person; // somebody with a browser
 mod resumable; // uploads in pieces
 mod shares; // links for others, archives, signed links
+mod thumbs; // small pictures
 
 use std::sync::OnceLock;
 

@@ -15,6 +15,7 @@ use crate::name::Name;
 use crate::notify::Event;
 use crate::pack;
 use crate::paging;
+use crate::picture::{self, Size};
 use crate::request::Request;
 use crate::response::Response;
 use crate::sending;
@@ -106,6 +107,19 @@ pub(super) async fn download(
         sending::count(app, &by, file).await;
     }
     sending::file(file, file_id, inline)
+}
+
+pub(super) async fn thumb(
+    app: &App,
+    request: &Request,
+    id: &str,
+    node: &str,
+) -> Result<Response, WebError> {
+    let size = Size::asked(&request.query()?)?;
+    let (_, visit) = enter(app, request, id).await?;
+    let target = NodeId::parse(node).map(Target::Node).ok_or(WebError::NotFound)?;
+    let grant = authorize(&app.db, &visit, Action::Read, target).await?;
+    picture::answer(&grant, size)
 }
 
 pub(super) async fn zip(app: &Arc<App>, request: &Request, id: &str) -> Result<Response, WebError> {
