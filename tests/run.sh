@@ -32,8 +32,9 @@ P15 no bytes crash a process                        | unit module
 P16 the drive shows each file with its right bytes  | web browser'
 
 layers_all=(lint unit system crash load cluster clients module web browser)
-# Run by name only: the fuzzers' build is not in the time of `all` yet.
-layers_more=(fuzz)
+# Run by name only: the fuzzers' build is not in the time of `all` yet, and `web` runs a sample of
+# `kill`.
+layers_more=(fuzz kill)
 passed=0 failed=0 skipped=0
 ran=()
 
@@ -136,6 +137,12 @@ web() {
     cargo test --test web
 }
 
+# Every point of the kill matrix, of which `web` runs a sample.
+kill() {
+    build_module
+    KILL=all cargo test --test web kill:: -- --test-threads=1
+}
+
 browser() {
     build_module
     cargo build --bins
@@ -155,6 +162,7 @@ exists() {
     browser) [ -f tests/browser/run.sh ] ;;
     fuzz) [ -f tests/fuzz/run.sh ] ;;
     crash) [ -f tests/crash/harness.rs ] ;;
+    kill) [ -f tests/web/kill.rs ] ;;
     *) [ -f "tests/$1.rs" ] || [ -f "tests/$1/main.rs" ] ;;
     esac
 }

@@ -128,7 +128,7 @@ fn base32(text: &str) -> Vec<u8> {
 
 /// The code of `steps` half minutes from now, as an authenticator computes it.
 #[expect(clippy::disallowed_methods, reason = "an authenticator has a clock of its own")]
-fn totp(secret: &str, steps: i64) -> String {
+pub(crate) fn totp(secret: &str, steps: i64) -> String {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let step = (now.as_secs() / 30).wrapping_add_signed(steps);
     let mut mac = Hmac::<Sha1>::new_from_slice(&base32(secret)).unwrap();

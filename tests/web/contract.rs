@@ -36,6 +36,10 @@ pub(crate) fn check(method: &str, path: &str, answer: &Answer) {
     };
     let response = &operation["responses"][answer.status.to_string()];
     assert!(!response.is_null(), "{place}: no such status; {}", text(&answer.body));
+    if matches!(answer.status, 429 | 503) {
+        let wait = answer.header("retry-after").and_then(|wait| wait.parse::<u64>().ok());
+        assert!(wait.is_some(), "{place}: no time to come back");
+    }
     match &response["content"]["application/json"]["schema"] {
         Value::Null if response["content"].is_null() && !answer.body.is_empty() => {
             panic!("{place}: a body where none belongs")
@@ -175,4 +179,102 @@ fn the_validator_refuses_what_is_not_in_the_document() {
         let value = serde_json::from_str(json).unwrap();
         assert_eq!(valid(error, &value, "$").is_ok(), want, "{json}");
     }
+}
+
+#[test]
+fn what_the_document_does_not_list_fails() {
+    let answer = |status: u16, headers: &[(&str, &str)], body: &str| Answer {
+        status,
+        headers: headers.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        body: body.as_bytes().to_vec(),
+    };
+    let json = [
+        ("content-type", "application/json; charset=utf-8"),
+        ("x-content-type-options", "nosniff"),
+    ];
+    let error = r#"{"error":{"code":"unauthenticated","message":"sign in first"}}"#;
+    let usage = r#"{"quota_bytes":1,"used_bytes":0,"trash_bytes":0,"categories":[]}"#;
+    let more = r#"{"quota_bytes":1,"used_bytes":0,"trash_bytes":0,"categories":[],"secret":1}"#;
+    let at = "/api/mydisk/usage";
+    let retry = [json[0], json[1], ("retry-after", "5")];
+    let cases: [(&str, &str, Answer, bool); 13] = [
+        ("GET", at, answer(200, &json, usage), true),
+        ("GET", at, answer(401, &json, error), true),
+        ("GET", at, answer(503, &retry, error), true),
+        ("GET", at, answer(200, &json, more), false),
+        ("GET", at, answer(200, &json, r#"{"quota_bytes":1}"#), false),
+        ("GET", at, answer(200, &json, ""), false),
+        ("GET", at, answer(200, &json[..1], usage), false),
+        ("GET", at, answer(200, &[("content-type", "text/html"), json[1]], usage), false),
+        ("GET", at, answer(418, &json, error), false),
+        ("GET", at, answer(500, &json, error), false),
+        ("GET", at, answer(503, &json, error), false),
+        ("DELETE", "/api/disk/1", answer(204, &[], "more"), false),
+        ("GET", "/api/no/such/route", answer(200, &json, "{}"), false),
+    ];
+    for (method, path, answer, want) in cases {
+        let checked = std::panic::catch_unwind(|| check(method, path, &answer));
+        assert_eq!(checked.is_ok(), want, "{method} {path} {}", answer.status);
+    }
+}
+
+#[test]
+fn no_object_of_the_document_is_open_to_fields_it_does_not_list() {
+    fn look(value: &Value, at: &str) {
+        if value["properties"].is_object() {
+            assert_eq!(value["additionalProperties"], Value::Bool(false), "{at}");
+        }
+        match value {
+            Value::Object(map) => {
+                // What a client may send is the workers' business.
+                for (key, inner) in map.iter().filter(|(key, _)| *key != "requestBody") {
+                    look(inner, &format!("{at}.{key}"));
+                }
+            }
+            Value::Array(all) => all.iter().for_each(|v| look(v, at)),
+            _ => {}
+        }
+    }
+    look(&document()["components"]["schemas"], "schemas");
+    look(&document()["paths"], "paths");
+}
+
+/// A path of a template: what stands for each parameter fits its schema and names nothing.
+fn filled(template: &str, item: &Value, operation: &Value) -> String {
+    let mut path = template.to_owned();
+    let lists = [&item["parameters"], &operation["parameters"]];
+    for parameter in lists.iter().filter_map(|list| list.as_array()).flatten() {
+        let (name, schema) = (parameter["name"].as_str().unwrap(), &parameter["schema"]);
+        let pattern = schema["pattern"].as_str().unwrap_or_default();
+        let value = match (&schema["enum"][0], pattern.contains("{32}")) {
+            (Value::String(word), _) => word.clone(),
+            (_, true) => "0123456789abcdef".repeat(2),
+            _ => "1".to_owned(),
+        };
+        path = path.replace(&format!("{{{name}}}"), &value);
+    }
+    path
+}
+
+#[test]
+fn every_operation_of_the_document_is_served() {
+    let mut seen = 0;
+    for (template, item) in document()["paths"].as_object().unwrap() {
+        for (verb, operation) in item.as_object().unwrap() {
+            if verb == "parameters" {
+                continue;
+            }
+            let path = filled(template, item, operation);
+            assert!(!path.contains('{'), "{template}: a parameter is not described");
+            let method = verb.to_ascii_uppercase();
+            let headers = [("Content-Type", "application/json")];
+            let answer = crate::person::ask(crate::drive(), &method, &path, &headers, b"");
+            let text = text(&answer.body);
+            // Behind the route somebody looked at the request.
+            let missing = text.contains("no_route") || text.contains("There is no such address");
+            assert!(!missing && answer.status != 405, "{method} {path}: {text}");
+            seen += 1;
+        }
+    }
+    assert!(80 < seen, "{seen}");
 }

@@ -15,12 +15,12 @@ use crate::instant::{challenge, proof, prove};
 use crate::person::{PASSWORD, Person, ask};
 
 /// A tab that listens.
-struct Tab {
+pub(crate) struct Tab {
     lines: BufReader<TcpStream>,
 }
 
 impl Tab {
-    fn open(person: &Person<'_>) -> Self {
+    pub(crate) fn open(person: &Person<'_>) -> Self {
         let host = person.drive.url.strip_prefix("http://").unwrap();
         let mut socket = TcpStream::connect(host).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
@@ -42,7 +42,7 @@ impl Tab {
     }
 
     /// The next event: its kind and its data.
-    fn event(&mut self) -> (String, Value) {
+    pub(crate) fn event(&mut self) -> (String, Value) {
         loop {
             let line = self.line().expect("the stream goes on");
             let Some(kind) = line.strip_prefix("event: ") else { continue };

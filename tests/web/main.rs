@@ -12,6 +12,7 @@ mod support;
 mod access; // sessions, passwords, second factors, tokens
 mod account; // registering, signing in and out, limits on guessing
 mod admin; // accounts of others, audit, cluster, figures
+mod console; // the program `fastdisk` beside a running drive
 mod contract; // answers against the OpenAPI document
 mod database; // what must hold between the tables
 mod disk; // one's own tree: moving, copying, the trash, search, categories
@@ -20,8 +21,10 @@ mod files; // in and out, quota, sharing of contents
 mod folders; // making and listing
 mod gate; // every route with somebody else's ids, from other sites, with hostile input
 mod instant; // files that somebody has already
+mod kill; // servers that die in the middle of what people do
 mod outage; // servers behind the workers go away and come back
 mod person; // somebody with a browser
+mod races; // many at once
 mod resumable; // uploads in pieces
 mod shares; // links for others, archives, signed links
 mod thumbs; // small pictures

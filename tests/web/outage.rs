@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::database;
+use crate::events::Tab;
 use crate::person::{PASSWORD, Person, post_json};
+use crate::support::http::Answer;
 use crate::support::stack::Stack;
 use crate::support::wait::eventually;
 
@@ -86,4 +88,73 @@ fn without_redis_sessions_are_lost_and_nothing_else() {
     let (name, number) = (person.name.clone(), person.id.clone());
     let again = Person { drive: &drive, name, id: number, cookie };
     assert_eq!(again.download(&id), b"kept");
+}
+
+/// Reads the answer of a service whose server is away.
+fn is_away(answer: &Answer, what: &str) {
+    assert_eq!(answer.status, 503, "{what}: {}", String::from_utf8_lossy(&answer.body));
+    assert_eq!(answer.json()["error"]["code"], json!("unavailable"), "{what}");
+    let wait: u64 = answer.header("retry-after").expect("a time").parse().expect("seconds");
+    assert!((1..=60).contains(&wait), "{what}");
+}
+
+#[test]
+fn events_and_administration_come_back_by_themselves() {
+    let drive = Stack::start(&[]);
+    let mut admin = crate::admin::admin(&drive);
+    for what in ["redis", "mysql", "tracker", "storage"] {
+        let mut tab = Tab::open(&admin);
+        admin.make_folder("root", &format!("before {what}"));
+        assert_eq!(tab.event().0, "files", "{what}");
+        drive.kill(what);
+        match what {
+            "redis" | "mysql" => {
+                for path in ["/api/events", "/api/admin/stats", "/api/admin/cluster", "/metrics"] {
+                    is_away(&admin.get(path), &format!("{path} without {what}"));
+                }
+            }
+            // The store has nothing to do with them, but for what it is asked about itself.
+            "tracker" => {
+                is_away(&admin.get("/api/admin/cluster"), "the cluster without its tracker");
+                let figures = String::from_utf8(admin.get("/metrics").body).unwrap();
+                assert!(figures.contains("fastdisk_store_up 0"), "{figures}");
+            }
+            _ => {
+                let figures = String::from_utf8(admin.get("/metrics").body).unwrap();
+                assert!(figures.contains("fastdisk_store_up 1"), "{figures}");
+            }
+        }
+        if matches!(what, "tracker" | "storage") {
+            admin.make_folder("root", &format!("without {what}"));
+            assert_eq!(tab.event().0, "files", "{what}: folders need no store");
+        }
+        drive.control("start");
+        // A session may be lost with Redis, which writes to its log once a second.
+        let fresh = eventually(what, BACK_WITHIN, || {
+            let cookie = [("Cookie", admin.cookie.as_str())];
+            match drive.ask("GET", "/api/admin/cluster", &cookie, b"").status {
+                401 => Some(Some(crate::admin::admin(&drive))),
+                200 => Some(None),
+                status => {
+                    assert_eq!(status, 503, "{what}");
+                    None
+                }
+            }
+        });
+        admin = fresh.unwrap_or(admin);
+        eventually(what, BACK_WITHIN, || {
+            let shown = admin.get("/api/admin/cluster");
+            let storage = shown.json()["groups"][0]["storages"][0]["status"].take();
+            (storage == json!("ACTIVE")).then_some(())
+        });
+        assert_eq!(admin.get("/api/admin/stats").status, 200, "{what}");
+        // A stream that may have missed something has ended; a new one hears again.
+        let mut again = Tab::open(&admin);
+        eventually("events are told again", BACK_WITHIN, || {
+            let answer = admin.post("/api/disk", &json!({"name": crate::person::fresh_name("x")}));
+            (answer.status == 201).then_some(())
+        });
+        assert_eq!(again.event().0, "files", "{what}");
+    }
+    database::check(&drive);
 }
