@@ -7,8 +7,10 @@
 #    the same files by nginx's WebDAV PUT into a directory: files/s of both and their ratio.
 # 2. The same into a folder that has 100,000 entries already.
 # 3. PARALLEL uploads of LARGE_MIB MiB at once: peak memory of the worker before and after, which
-#    must not grow with them; CPU seconds per GiB of worker, storage and nginx.
+#    must not grow with their size; CPU seconds per GiB of worker, storage and nginx. Then one of
+#    them downloaded eight times at once, and the same again.
 #
+# An answer that is not 201, or 200, ends the run: what was refused is no figure.
 # Run by `make bench-web`; builds nothing. Prints figures and judges none.
 set -euo pipefail
 
@@ -76,13 +78,26 @@ put_many() {
     local prefix=$1 first=$2 last=$3 suffix=${4:-} client
     for ((client = 0; client < clients; client++)); do
         for ((n = first + client; n <= last; n += clients)); do
-            printf 'next\nurl="%s%s%s"\nupload-file="%s"\noutput=/dev/null\n' \
+            # `next` forgets all options, so each has its own.
+            printf 'next\nsilent\ncookie="%s"\nwrite-out="%%{http_code}\\n"\n' "$work/jar"
+            printf 'url="%s%s%s"\nupload-file="%s"\noutput=/dev/null\n' \
                 "$prefix" "$n" "$suffix" "$work/small"
         done | sed 1d >"$work/list.$client"
-        curl -s -b "$work/jar" -K "$work/list.$client" &
+        curl -K "$work/list.$client" >"$work/codes.$client" &
         jobs_of[client]=$!
     done
     wait "${jobs_of[@]}"
+    all_are 201 "$work"/codes.*
+}
+
+# Ends the run unless every line of the files from $2 on is $1.
+all_are() {
+    local want=$1
+    shift
+    if grep -qvx "$want" "$@"; then
+        sort "$@" | uniq -c | sed 's/^/answers: /' >&2
+        exit 1
+    fi
 }
 jobs_of=()
 
@@ -112,13 +127,23 @@ mariadb --no-defaults --protocol=socket "--socket=$run/mysql.sock" -u fastdisk f
     SELECT $owner, $folder, CONCAT('entry ', seq), 0, 0, 0, 1, 1 FROM seq_1_to_100000"
 round full-folder "?parent=$folder"
 
-cpu() { # ticks of the processes of a service
-    local pid sum=0 fields
+cpu() { # ticks of the processes of a service and of their children
+    local pid child sum=0 fields
     while read -r pid _; do
-        read -ra fields <"/proc/$pid/stat" || continue
-        sum=$((sum + fields[13] + fields[14]))
+        for child in "$pid" $(pgrep -P "$pid"); do
+            read -ra fields <"/proc/$child/stat" || continue
+            sum=$((sum + fields[13] + fields[14]))
+        done
     done <"$run/pid/$1"
     echo "$sum"
+}
+per_gib() { # GiB, services
+    local gib=$1 name
+    shift
+    for name in "$@"; do
+        awk -v t="$(($(cpu "$name") - before[$name]))" -v hz="$(getconf CLK_TCK)" -v g="$gib" \
+            -v name="$name" 'BEGIN { printf "%s: %.2f CPU s/GiB\n", name, t / hz / g }'
+    done
 }
 peak() {
     local pid
@@ -127,20 +152,37 @@ peak() {
 }
 
 head -c $((large_mib << 20)) /dev/zero >"$work/large"
-echo "worker: peak memory before $(peak) MiB"
+echo "upload: peak memory of the worker before $(peak) MiB"
 declare -A before
 for name in upload storage nginx; do before[$name]=$(cpu "$name"); done
 a=$(now)
 for ((n = 0; n < parallel; n++)); do
-    curl -s -b "$work/jar" -o /dev/null -T "$work/large" "$url/api/upload/large-$n" &
+    curl -s -b "$work/jar" -o /dev/null -w '%{http_code}\n' -T "$work/large" \
+        "$url/api/upload/large-$n" >"$work/code.$n" &
     jobs_of[n]=$!
 done
 wait "${jobs_of[@]}"
 b=$(now)
+all_are 201 "$work"/code.*
 gib=$(awk -v n="$parallel" -v m="$large_mib" 'BEGIN { printf "%.3f", n * m / 1024 }')
-echo "worker: peak memory after $parallel x $large_mib MiB at once $(peak) MiB," \
+echo "upload: peak memory of the worker after $parallel x $large_mib MiB at once $(peak) MiB," \
     "$(awk -v g="$gib" -v a="$a" -v b="$b" 'BEGIN { printf "%.0f", g * 1024 / (b - a) }') MiB/s"
-for name in upload storage nginx; do
-    awk -v t="$(($(cpu "$name") - before[$name]))" -v hz="$(getconf CLK_TCK)" -v g="$gib" \
-        -v name="$name" 'BEGIN { printf "%s: %.2f CPU s/GiB\n", name, t / hz / g }'
+per_gib "$gib" upload storage nginx
+
+node=$(curl -s -b "$work/jar" "$url/api/mydisk/search?q=large-0" |
+    sed 's/.*"id":"\([0-9]*\)".*/\1/')
+for name in download nginx; do before[$name]=$(cpu "$name"); done
+a=$(now)
+jobs_of=()
+for ((n = 0; n < 8; n++)); do
+    curl -s -b "$work/jar" -o /dev/null -w '%{http_code}\n' "$url/api/download/$node" \
+        >"$work/got.$n" &
+    jobs_of[n]=$!
 done
+wait "${jobs_of[@]}"
+b=$(now)
+all_are 200 "$work"/got.*
+gib=$(awk -v m="$large_mib" 'BEGIN { printf "%.3f", 8 * m / 1024 }')
+awk -v g="$gib" -v a="$a" -v b="$b" \
+    'BEGIN { printf "download: %.0f MiB/s\n", g * 1024 / (b - a) }'
+per_gib "$gib" download nginx
