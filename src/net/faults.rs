@@ -63,14 +63,16 @@ pub fn piece(len: usize) -> io::Result<usize> {
 
 /// Runs `work`, whose effects are counted as those of `name`. Several kinds of work go on beside
 /// each other, each at its own time; only the effects of one kind come in the same number again.
+///
+/// Not an `async fn`: that would keep room for `work` twice, for every connection.
 #[inline]
-pub async fn scope<F: Future>(name: &'static str, work: F) -> F::Output {
+pub fn scope<F: Future>(name: &'static str, work: F) -> impl Future<Output = F::Output> {
     #[cfg(feature = "faults")]
-    return active::scope(name, work).await;
+    return active::scope(name, work);
     #[cfg(not(feature = "faults"))]
     {
         let _ = name;
-        work.await
+        work
     }
 }
 
@@ -222,8 +224,8 @@ mod active {
         OF_THREAD.get().or_else(|| OF_TASK.try_with(|name| *name).ok())
     }
 
-    pub(super) async fn scope<F: Future>(name: &'static str, work: F) -> F::Output {
-        OF_TASK.scope(name, work).await
+    pub(super) fn scope<F: Future>(name: &'static str, work: F) -> impl Future<Output = F::Output> {
+        OF_TASK.scope(name, work)
     }
 
     pub(super) fn enter(name: Option<&'static str>) {
