@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use net::shutdown::Stop;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use crate::app::App;
 use crate::error::WebError;
@@ -28,20 +28,45 @@ const BEAT_EVERY: Duration = Duration::from_secs(15);
 /// Before Redis is asked again after it went away.
 const RESUBSCRIBE_AFTER: Duration = Duration::from_secs(1);
 
+/// How long a new stream waits for the subscription: at least until the next attempt.
+const SUBSCRIBED_WITHIN: Duration = Duration::from_secs(3);
+
 /// Who listens in this process.
 #[derive(Default)]
 pub(crate) struct Hub {
     streams: Mutex<HashMap<u64, broadcast::Sender<Bytes>>>,
+    /// Whether there is a subscription that feeds the streams; changes under their lock alone, so
+    /// that no stream begins between its end and theirs.
+    fed: watch::Sender<bool>,
+}
+
+/// Why there is no stream.
+#[derive(Debug, PartialEq, Eq)]
+enum Refused {
+    /// Nothing would come: what is published now would be missed.
+    NotFed,
+    TooMany,
 }
 
 impl Hub {
-    /// One more stream of `user`; None if there are `most`.
-    fn join(&self, user: UserId, most: u64) -> Option<broadcast::Receiver<Bytes>> {
+    /// One more stream of `user`, if there are fewer than `most`.
+    fn join(&self, user: UserId, most: u64) -> Result<broadcast::Receiver<Bytes>, Refused> {
         let mut streams = self.streams.lock().expect("no code panics while holding this lock");
+        if !*self.fed.borrow() {
+            return Err(Refused::NotFed);
+        }
         streams.retain(|_, sender| 0 < sender.receiver_count());
         let sender = streams.entry(user.0).or_insert_with(|| broadcast::channel(BEHIND_MAX).0);
         let room = u64::try_from(sender.receiver_count()).is_ok_and(|count| count < most);
-        room.then(|| sender.subscribe())
+        room.then(|| sender.subscribe()).ok_or(Refused::TooMany)
+    }
+
+    /// The same, after waiting a moment for the subscription.
+    async fn follow(&self, user: UserId, most: u64) -> Result<broadcast::Receiver<Bytes>, Refused> {
+        let mut fed = self.fed.subscribe();
+        // Without it `join` says so.
+        let _late = tokio::time::timeout(SUBSCRIBED_WITHIN, fed.wait_for(|fed| *fed)).await;
+        self.join(user, most)
     }
 
     fn tell(&self, user: UserId, text: Bytes) {
@@ -52,9 +77,17 @@ impl Hub {
         }
     }
 
-    /// Ends all streams.
+    /// Streams may begin: from now on they miss nothing.
+    fn open(&self) {
+        let _streams = self.streams.lock().expect("no code panics while holding this lock");
+        self.fed.send_replace(true);
+    }
+
+    /// Ends all streams, and lets none begin.
     fn close(&self) {
-        self.streams.lock().expect("no code panics while holding this lock").clear();
+        let mut streams = self.streams.lock().expect("no code panics while holding this lock");
+        self.fed.send_replace(false);
+        streams.clear();
     }
 }
 
@@ -78,6 +111,7 @@ async fn listen(app: &App) {
         Ok(messages) => messages,
         Err(error) => return log::warn!("listen for events: {error}"),
     };
+    app.hub.open();
     while let Some((channel, message)) = messages.next().await {
         let user = channel.strip_prefix("ev:").and_then(UserId::parse);
         if let (Some(user), Some((kind, data))) = (user, message.split_once('\n')) {
@@ -98,7 +132,12 @@ pub(crate) async fn handle(app: &Arc<App>, request: Request) -> Result<Response,
 async fn follow(app: &Arc<App>, request: Request) -> Result<Response, WebError> {
     let user = app.user(&request).await?;
     let most = app.config.limits.events_per_user_max;
-    let events = app.hub.join(user.id, most).ok_or(WebError::TooManyAttempts(60))?;
+    let events = app.hub.follow(user.id, most).await.map_err(|refused| match refused {
+        Refused::TooMany => WebError::TooManyAttempts(60),
+        Refused::NotFed => {
+            WebError::Cache(std::io::Error::from(std::io::ErrorKind::NotConnected).into())
+        }
+    })?;
     let follower = Follower { app: app.clone(), request, events };
     let hello = Bytes::from_static(b"retry: 2000\n: hello\n\n");
     let first = stream::once(async move { Ok(hello) });
@@ -139,9 +178,10 @@ mod tests {
     async fn only_the_user_who_is_meant_hears_it() {
         let hub = Hub::default();
         let (one, two) = (UserId(1), UserId(2));
+        hub.open();
         let mut first = hub.join(one, 2).unwrap();
         let mut second = hub.join(one, 2).unwrap();
-        assert!(hub.join(one, 2).is_none(), "one too many");
+        assert_eq!(hub.join(one, 2).err(), Some(Refused::TooMany));
         let mut other = hub.join(two, 2).unwrap();
         hub.tell(one, Bytes::from_static(b"x"));
         hub.tell(UserId(3), Bytes::from_static(b"y"));
@@ -149,8 +189,30 @@ mod tests {
         assert_eq!(&second.recv().await.unwrap()[..], b"x");
         assert!(other.try_recv().is_err());
         drop((first, second));
-        assert!(hub.join(one, 1).is_some(), "who left makes room");
+        assert!(hub.join(one, 1).is_ok(), "who left makes room");
         hub.close();
         assert!(other.recv().await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_stream_begins_that_would_miss_something() {
+        let hub = Arc::new(Hub::default());
+        assert_eq!(
+            hub.follow(UserId(1), 2).await.err(),
+            Some(Refused::NotFed),
+            "for three seconds"
+        );
+        let waiting = tokio::spawn({
+            let hub = Arc::clone(&hub);
+            async move { hub.follow(UserId(1), 2).await }
+        });
+        tokio::task::yield_now().await;
+        hub.open();
+        let mut stream = waiting.await.unwrap().unwrap();
+        hub.tell(UserId(1), Bytes::from_static(b"x"));
+        assert_eq!(&stream.recv().await.unwrap()[..], b"x");
+        hub.close();
+        assert!(stream.recv().await.is_err());
+        assert_eq!(hub.join(UserId(1), 2).err(), Some(Refused::NotFed));
     }
 }

@@ -167,6 +167,10 @@ test("preview: pictures zoom and lead on; code, sound and Chinese PDF are shown"
     ["4 sound.wav", wave()],
     ["5 旧.txt", Buffer.from([0xc4, 0xe3, 0xba, 0xc3])],
   ]);
+  await page.waitForFunction(() => {
+    const small = [...document.querySelectorAll("#rows img.thumb")];
+    return small.some((img) => img.naturalWidth > 0 && img.naturalWidth <= 1280);
+  });
   await open(page, "1 图.png");
   await page.locator("#preview img").waitFor();
   await page.locator("#preview img").click();
@@ -201,6 +205,63 @@ test("preview: pictures zoom and lead on; code, sound and Chinese PDF are shown"
   await page.locator("#preview pre", { hasText: "你好" }).waitFor();
   await page.getByRole("button", { name: "Previous file" }).click();
   await page.locator("#preview-title", { hasText: "4 sound.wav" }).waitFor();
+  await shut(page);
+  await visitor.close();
+});
+
+/** A film of moving noise, as the browser itself records one: some seconds, a megabyte or more. */
+async function film(world) {
+  const context = await world.browser.newContext();
+  const page = await context.newPage();
+  const base64 = await page.evaluate(async () => {
+    const canvas = document.createElement("canvas");
+    canvas.width = 320;
+    canvas.height = 240;
+    const paint = canvas.getContext("2d");
+    const timer = window.setInterval(() => {
+      const frame = paint.createImageData(canvas.width, canvas.height);
+      for (let at = 0; at < frame.data.length; at += 1) frame.data[at] = Math.random() * 256;
+      paint.putImageData(frame, 0, 0);
+    }, 40);
+    const settings = { mimeType: "video/webm;codecs=vp8", videoBitsPerSecond: 8e6 };
+    const recorder = new window.MediaRecorder(canvas.captureStream(25), settings);
+    const parts = [];
+    recorder.ondataavailable = (event) => parts.push(event.data);
+    recorder.start(200);
+    const size = () => parts.reduce((sum, part) => sum + part.size, 0);
+    while (size() < 1 << 20) await new Promise((done) => setTimeout(done, 50));
+    const ended = new Promise((done) => (recorder.onstop = done));
+    recorder.stop();
+    await ended;
+    window.clearInterval(timer);
+    const bytes = new Uint8Array(await new window.Blob(parts).arrayBuffer());
+    let text = "";
+    for (const byte of bytes) text += String.fromCharCode(byte);
+    return window.btoa(text);
+  });
+  await context.close();
+  return Buffer.from(base64, "base64");
+}
+
+test("preview: a film plays while it arrives, in ranges", async (world) => {
+  const { visitor, page } = await upload(world, [["电影.webm", await film(world)]]);
+  const answers = [];
+  page.on("response", (response) => {
+    if (response.request().resourceType() === "media") answers.push(response);
+  });
+  await open(page, "电影.webm");
+  await page.waitForFunction(() => document.querySelector("#preview video")?.videoWidth === 320);
+  await page.locator("#preview video").evaluate((video) => {
+    video.muted = true;
+    return video.play();
+  });
+  await page.waitForFunction(() => document.querySelector("#preview video").currentTime > 0.3);
+  assert.ok(answers.length > 0, "the player has asked for it");
+  for (const answer of answers) {
+    assert.match(answer.request().headers().range, /^bytes=\d+-/u);
+    assert.equal(answer.status(), 206);
+    assert.match(answer.headers()["content-range"], /^bytes \d+-\d+\/\d+$/u);
+  }
   await shut(page);
   await visitor.close();
 });

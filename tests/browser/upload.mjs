@@ -1,11 +1,11 @@
 // upload.mjs: files go up by choice and by drop, come back byte for byte, and trouble is told.
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
-  digest, download, drop, makeFile, NEW_HERE, NO_PICTURE, register, rowOf, test, transferOf,
-  uploaded, visit,
+  digest, download, drop, makeFile, makeFolder, NEW_HERE, NO_PICTURE, register, rowOf, test,
+  transferOf, uploaded, visit,
 } from "./harness.mjs";
 
 /** Megabytes of the large file; the acceptance run sets 300. */
@@ -69,6 +69,33 @@ test("upload: many at once, an empty one among them", async (world) => {
   assert.match(heard, /uploaded|Uploading/);
   await page.getByRole("button", { name: "Clear finished" }).click();
   await page.waitForSelector("#transfers", { state: "hidden" });
+  await visitor.close();
+});
+
+test("upload: files that are pasted go into the folder that is open", async (world) => {
+  const visitor = await visit(world);
+  visitor.allow(NEW_HERE, NO_PICTURE);
+  const { page } = visitor;
+  await register(visitor);
+  await makeFolder(page, "剪贴");
+  await page.getByTitle("剪贴").click();
+  await page.getByRole("heading", { name: "剪贴" }).waitFor();
+  /** As the browser tells of files on the clipboard. */
+  const paste = (target, name) => page.evaluate(([selector, fileName]) => {
+    const data = new window.DataTransfer();
+    data.items.add(new window.File(["粘贴的内容"], fileName, { type: "text/plain" }));
+    const event = new window.ClipboardEvent("paste", { clipboardData: data, bubbles: true });
+    document.querySelector(selector).dispatchEvent(event);
+  }, [target, name]);
+  await paste("body", "来自剪贴板.txt");
+  await uploaded(page, "来自剪贴板.txt");
+  await rowOf(page, "来自剪贴板.txt").waitFor();
+  const back = await download(page, "来自剪贴板.txt");
+  assert.equal(readFileSync(back.path, "utf8"), "粘贴的内容");
+  await paste("#search-input", "not this one.txt");
+  await paste("body", "and this.txt");
+  await rowOf(page, "and this.txt").waitFor();
+  assert.equal(await rowOf(page, "not this one.txt").count(), 0, "a field takes what is for it");
   await visitor.close();
 });
 

@@ -43,8 +43,12 @@ impl Tab {
 
     /// The next event: its kind and its data.
     pub(crate) fn event(&mut self) -> (String, Value) {
+        let mut signs_of_life = 0;
         loop {
             let line = self.line().expect("the stream goes on");
+            // One comes every quarter of a minute.
+            signs_of_life += u32::from(line == ": still here");
+            assert!(signs_of_life < 4, "no event for a minute");
             let Some(kind) = line.strip_prefix("event: ") else { continue };
             let kind = kind.to_owned();
             let data = self.line().unwrap();
