@@ -28,8 +28,10 @@ test("keyboard: log in, upload, rename, move, share, trash, undo, log out", asyn
   await keyboard.press("Enter");
   await rowOf(page, "目标").waitFor();
 
-  await tabTo(page, "Upload");
+  // Before the key it is told that somebody else than a dialog wants to choose; told together
+  // with it the browser may hear of the key first.
   const choosing = page.waitForEvent("filechooser");
+  await tabTo(page, "Upload");
   await keyboard.press("Enter");
   await (await choosing).setFiles(await makeFile(world.dir, "报告.txt", 900));
   await rowOf(page, "报告.txt").waitFor();

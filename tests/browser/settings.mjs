@@ -117,7 +117,7 @@ test("settings: a token is made, works, and is ended", async (world) => {
   await page.keyboard.press("Escape");
   await page.getByRole("button", { name: "End back-up" }).click();
   await page.locator("#confirm").getByRole("button", { name: "End" }).click();
-  await page.getByText("back-up").waitFor({ state: "detached" });
+  await page.getByText("back-up", { exact: true }).waitFor({ state: "detached" });
   assert.equal((await list()).status, 401);
   await visitor.close();
 });

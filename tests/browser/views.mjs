@@ -185,7 +185,8 @@ export async function transfers({ page, look, world, tag }) {
     ["notes.md", 2e5], ["IMG_0002.jpg", 2e6]];
   const paths = [];
   for (const [name, bytes] of more) {
-    paths.push(await makeFile(world.dir, name, bytes, `${name} ${tag}`)); // never seen before
+    // Never seen before, and in a place of its own: another walk makes its own meanwhile.
+    paths.push(await makeFile(`${world.dir}/${tag}`, name, bytes, `${name} ${tag}`));
   }
   await page.setInputFiles("#picker", paths);
   await page.waitForFunction(() => document.querySelector("#transfer-total").value > 0.02);
