@@ -124,7 +124,7 @@ fn wanted(request: &mut Request<'_>, conf: &Conf) -> Result<Wanted, Refusal> {
         let slash = path.iter().position(|byte| *byte == b'/');
         let parts = slash.and_then(|slash| Some((path.get(..slash)?, path.get(slash + 1..)?)));
         let (group, text) = parts.ok_or(Refusal::Form("no group"))?;
-        (group_name(group), text)
+        (group_name(group, conf.group), text)
     } else {
         (conf.group, path)
     };
@@ -145,8 +145,10 @@ fn wanted(request: &mut Request<'_>, conf: &Conf) -> Result<Wanted, Refusal> {
     Ok(Wanted { group, name, record, kind, grant })
 }
 
-fn group_name(text: &[u8]) -> Option<GroupName> {
-    std::str::from_utf8(text).ok().and_then(GroupName::parse)
+/// Most requests are for the group of this host, whose name was read with the settings.
+fn group_name(text: &[u8], own: Option<GroupName>) -> Option<GroupName> {
+    let is_own = own.filter(|own| own.as_str().as_bytes() == text);
+    is_own.or_else(|| std::str::from_utf8(text).ok().and_then(GroupName::parse))
 }
 
 /// Says what the file is, and has nginx send it.
