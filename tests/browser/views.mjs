@@ -184,7 +184,10 @@ export async function transfers({ page, look, world, tag }) {
   const more = [["海边日落.mp4", 4e6], ["dataset.zip", 3e6], ["lecture-03.mp4", 3e6],
     ["notes.md", 2e5], ["IMG_0002.jpg", 2e6]];
   const paths = [];
-  for (const [name, bytes] of more) {
+  // Names of their own for each device: both walk through one account.
+  const device = tag.endsWith("phone") ? 2 : 1;
+  for (const [plain, bytes] of more) {
+    const name = plain.replace(".", `-${device}.`);
     // Never seen before, and in a place of its own: another walk makes its own meanwhile.
     paths.push(await makeFile(`${world.dir}/${tag}`, name, bytes, `${name} ${tag}`));
   }
