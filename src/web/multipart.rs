@@ -258,8 +258,9 @@ struct Gate {
     feed: Arc<Feed>,
     /// A piece went out at the last poll. The parser polls until it is told to wait.
     gave: bool,
-    /// The last piece ended with an empty line. The parser asks for more before it looks at what
-    /// it has; it is told to wait once, so that it finds the header block it may have got.
+    /// The last piece ended with an empty line, or was the last one allowed. The parser asks for
+    /// more before it looks at what it has; it is told to wait once, so that it finds the header
+    /// block or the end that it may have got.
     paused: bool,
     /// How much of `EMPTY_LINE` the bytes given last end with.
     matched: usize,
@@ -331,7 +332,10 @@ impl Stream for Gate {
         let len = self.up_to_empty_line(most);
         let piece = self.rest.split_to(len);
         if allowed != IN_A_PART {
-            self.feed.allowance.store(allowed.saturating_sub(len), Ordering::Relaxed);
+            let left = allowed.saturating_sub(len);
+            self.feed.allowance.store(left, Ordering::Relaxed);
+            // What completes a header block at the very limit is looked at before it is refused.
+            self.paused |= left == 0;
         }
         self.feed.given.fetch_add(len as u64, Ordering::Relaxed);
         self.gave = true;

@@ -326,3 +326,21 @@ async fn the_length_of_the_last_part_is_known_when_it_begins() {
         }
     }
 }
+
+/// Whether the parser has looked at the last bytes that it may get must not depend on how often
+/// it was asked before.
+#[tokio::test]
+async fn what_ends_at_the_limit_is_found_wherever_the_bytes_were_cut() {
+    let limits = MultipartLimits { parts_max: 8, head_bytes_max: 40 };
+    let body = b"--+\r\nsomething\r\n\r\nbefore\r\n--b--\r\n and what comes behind it".to_vec();
+    for first in 1..body.len() {
+        for second in first..body.len() {
+            let cuts = [&body[..first], &body[first..second], &body[second..]];
+            let pieces = cuts.map(<[u8]>::to_vec);
+            let mut request = request("multipart/form-data; boundary=b", Body::from_pieces(pieces));
+            let mut multipart = Multipart::new(&mut request, limits).unwrap();
+            let end = multipart.next_part().await.map(|part| part.is_none());
+            assert!(matches!(end, Ok(true)), "cut at {first} and {second}: {end:?}");
+        }
+    }
+}
