@@ -56,7 +56,8 @@ deps-test: ## install what `make test` needs beyond that
 	@conf/deps.sh test
 
 build: ## all programs, release build
-	@cargo build --release --bins --quiet
+	@echo "building the programs; the first time takes some minutes"
+	@cargo build --release --bins
 
 nginx: deps nginx-module ## the nginx module, release build
 

@@ -28,13 +28,12 @@ P11 a full disk refuses cleanly and recovers        | unit crash
 P12 a slow part does not slow the others            | cluster load
 P13 clocks may be wrong                             |
 P14 memory is bounded with 10,000 slow connections  | load
-P15 no bytes crash a process                        | unit module
+P15 no bytes crash a process                        | unit module fuzz
 P16 the drive shows each file with its right bytes  | web browser'
 
-layers_all=(lint unit system crash load cluster clients module web browser)
-# Run by name only: the fuzzers' build is not in the time of `all` yet, and `web` runs a sample of
-# `kill`.
-layers_more=(fuzz kill)
+layers_all=(lint unit system crash fuzz load cluster clients module web browser)
+# Run by name only: `web` runs a sample of `kill`.
+layers_more=(kill)
 passed=0 failed=0 skipped=0
 ran=()
 

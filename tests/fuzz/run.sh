@@ -3,7 +3,9 @@
 # `run.sh minimise TARGET DIR...`.
 #
 # libFuzzer is driven directly: the flags are those of `cargo fuzz -s none`, which then need not
-# be built first. CI replays the corpora and the regressions and gives each target a few seconds.
+# be built first. CI replays the corpora and the regressions and gives each target some runs of
+# a fixed seed, in a few seconds: a change of the code can make it fail, another hour cannot.
+# New inputs are looked for with SEED=, RUNS= and SECONDS, or a TARGET.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 PATH=$PATH:$HOME/.cargo/bin
@@ -30,23 +32,27 @@ names() {
     done
 }
 
-# One target with its corpus; a finding is written into target/fuzz/found.
+# One target with its corpus; a finding is written into target/fuzz/found, new inputs that cover
+# more into $grown.
+grown=$target/corpus
 fuzz() {
     local name=$1
     shift
-    mkdir -p "$target/found/$name" "$target/corpus/$name"
+    mkdir -p "$target/found/$name" "$grown/$name"
     "$bin/$name" "${limits[@]}" "-artifact_prefix=$target/found/$name/" "$@" \
-        "$target/corpus/$name" "corpus/$name"
+        "$grown/$name" "corpus/$name"
 }
 
 # Replays corpora and regressions, then gives each target some seconds; two at a time.
 ci() {
-    local seconds=${1:-6} seed=${SEED:-} name log passed=0 failed=0 begun=$SECONDS
-    [ -n "$seed" ] || seed=$(git rev-parse HEAD | cut -c1-8 | sed 's/^/0x/')
+    local seconds=${1:-6} seed=${SEED:-1} runs=${RUNS:-20000}
+    local name log passed=0 failed=0 begun=$SECONDS
     seed=$((seed % 2147483647))
     say "SEED=$seed, built in $SECONDS s"
     mkdir -p "$target/log"
-    export bin target seconds seed
+    # Not into what earlier runs here have found: that is more than a clean checkout tries.
+    grown=$(mktemp -d)
+    export bin target seconds seed runs grown
     export -f fuzz one
     # shellcheck disable=SC2016 # the words are those of the inner shell
     names | xargs -P 2 -n 1 bash -c 'limits=('"${limits[*]}"'); one "$1" || true' one
@@ -61,6 +67,7 @@ ci() {
             tail -n 40 "$log"
         fi
     done
+    rm -rf "$grown"
     say "$((SECONDS - begun)) s for all targets"
     echo "$passed passed, $failed failed, 0 skipped"
     [ $failed = 0 ]
@@ -69,7 +76,7 @@ ci() {
 one() {
     local name=$1 log=$target/log/$1
     if { [ ! -d "regress/$name" ] || "$bin/$name" "${limits[@]}" "regress/$name"/*; } \
-        >"$log" 2>&1 && fuzz "$name" "-max_total_time=$seconds" "-seed=$seed" \
+        >"$log" 2>&1 && fuzz "$name" "-max_total_time=$seconds" "-runs=$runs" "-seed=$seed" \
         -print_final_stats=1 -verbosity=1 >>"$log" 2>&1; then
         echo ok >>"$log"
     fi

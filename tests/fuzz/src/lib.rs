@@ -22,6 +22,8 @@ pub mod storage_body;
 pub mod storage_stream; // the whole service behind a stream of frames
 pub mod tracker_stream;
 
+pub mod operations; // sequences of requests and faults, compared with a model
+
 pub mod binlog;
 pub mod config;
 pub mod file_id;

@@ -126,7 +126,9 @@ async fn change(world: &mut World, model: &mut Model, step: &Step) {
         Step::Slave { len, .. } => {
             let content = bytes(model, usize::from(*len));
             let answer = world.slave(&name, &content).await;
-            model.created(answer, content, false);
+            // The bit that says so is in the master's name, and so in the slave's (storage.md 3.3).
+            let appender = model.story(&name).appender;
+            model.created(answer, content, appender);
         }
         Step::Append { len, .. } => {
             let more = bytes(model, usize::from(*len));
