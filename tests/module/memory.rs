@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use proto::fileid::FileName;
 
 use crate::nodes::Net;
-use crate::server::{Scratch, Server, configuration, eventually};
+use crate::server::{Scratch, Server, WORKERS, configuration, eventually};
 use crate::store::{appender, content, made_by, put, slave, slot, summed, url};
 
 /// Reloads of the test; each makes and drops all settings.
@@ -116,7 +116,7 @@ fn every_kind(dir: &Scratch, net: &Net) -> (Vec<FileName>, String) {
 /// nginx under valgrind, in one process; what it finds goes to the file `valgrind`.
 fn under_valgrind(dir: &Scratch, http: &str) -> Child {
     let one = "daemon off; master_process off;";
-    let text = configuration(dir, http).replacen("worker_processes 2;", one, 1);
+    let text = configuration(dir, http).replacen(&format!("worker_processes {WORKERS};"), one, 1);
     dir.write("nginx.conf", text.as_bytes());
     let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/usr/local/sbin";
     let mut command = Command::new("valgrind");

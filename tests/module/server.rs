@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// How long anything may take before a test gives up.
 const WAIT_MAX: Duration = Duration::from_secs(20);
+/// Worker processes of a server that [`Server::start`] started.
+pub(crate) const WORKERS: usize = 2;
 
 /// A directory below the system's own, removed at the end.
 pub(crate) struct Scratch(pub(crate) PathBuf);
@@ -76,7 +78,7 @@ pub(crate) fn nginx(dir: &Scratch, args: &[&str]) -> Output {
 pub(crate) fn configuration(dir: &Scratch, http: &str) -> String {
     let (module, dir) = (module(), dir.0.display());
     format!(
-        "user root;\nworker_processes 2;\nload_module {};\npid {dir}/pid;\n\
+        "user root;\nworker_processes {WORKERS};\nload_module {};\npid {dir}/pid;\n\
          error_log {dir}/log/error.log info;\nevents {{ worker_connections 128; }}\nhttp {{\n\
          access_log off;\nclient_body_temp_path {dir}/tmp/a;\nproxy_temp_path {dir}/tmp/b;\n\
          fastcgi_temp_path {dir}/tmp/c;\nuwsgi_temp_path {dir}/tmp/d;\n\
@@ -102,15 +104,25 @@ impl Server {
     /// must listen on `unix:DIR/socket`.
     pub(crate) fn start(dir: Scratch, http: &str) -> Self {
         dir.write("nginx.conf", configuration(&dir, http).as_bytes());
-        Self::start_written(dir)
+        let server = Self::start_written(dir);
+        server.wait_for_workers();
+        server
     }
 
     /// The same, with the configuration that already stands in the directory.
     pub(crate) fn start_written(dir: Scratch) -> Self {
-        // It returns when its sockets listen, so there is nothing to wait for.
+        // It returns when its sockets listen, so requests have nothing to wait for; the master
+        // makes its workers after that.
         let output = nginx(&dir, &[]);
         assert!(output.status.success(), "nginx: {}", String::from_utf8_lossy(&output.stderr));
         Self { dir, at: None }
+    }
+
+    /// A cache adds processes of its own, after the workers.
+    fn wait_for_workers(&self) {
+        eventually("the workers are there", || {
+            self.dir.path("pid").exists() && self.workers().len() >= WORKERS
+        });
     }
 
     /// One that somebody else has started in the directory.
@@ -190,7 +202,8 @@ impl Server {
 
     /// The process ids of the workers that are there now.
     pub(crate) fn workers(&self) -> Vec<u32> {
-        let pid = self.pid();
+        let pid = self.dir.read("pid");
+        let pid = pid.trim(); // still empty while the master starts
         let path = format!("/proc/{pid}/task/{pid}/children");
         let text = std::fs::read_to_string(path).unwrap_or_default();
         text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
@@ -216,6 +229,7 @@ impl Server {
     pub(crate) fn revive(&self) {
         let output = nginx(&self.dir, &[]);
         assert!(output.status.success(), "nginx: {}", String::from_utf8_lossy(&output.stderr));
+        self.wait_for_workers();
     }
 }
 
