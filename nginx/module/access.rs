@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 
+use proto::ids::GroupName;
 use proto::query::Query;
 use proto::token::{self, Key, Link};
 
@@ -111,7 +112,7 @@ impl Rules {
     pub(crate) fn judge(
         &self,
         request: &Request<'_>,
-        group: &str,
+        group: GroupName,
         name: &[u8],
     ) -> Result<Grant, Denied> {
         let demand = self.demanded();
@@ -128,7 +129,7 @@ impl Rules {
         let Ok(text) = std::str::from_utf8(name) else {
             return Err(Denied { why: token::Refusal::Malformed, strong });
         };
-        let file = [group, "/", text].concat();
+        let file = [group.as_str(), "/", text].concat();
         let pass = request.header(HOP.as_bytes());
         if pass.is_some_and(|pass| token::verify_hop(&self.keys, &file, pass, now)) {
             let link = token::read_link(query).ok();

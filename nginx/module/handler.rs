@@ -129,7 +129,7 @@ fn wanted(request: &mut Request<'_>, conf: &Conf) -> Result<Wanted, Refusal> {
         (conf.group, path)
     };
     let group = group.ok_or(Refusal::Form("no group"))?;
-    let grant = conf.rules.judge(request, group.as_str(), text).map_err(Refusal::Denied)?;
+    let grant = conf.rules.judge(request, group, text).map_err(Refusal::Denied)?;
     let known = conf.site().and_then(|site| site.find(group));
     // A name without its group can look like one of a group called M00.
     if known.is_none() && FileName::parse(path, STORE_PATHS_MAX).is_ok() {
@@ -147,7 +147,7 @@ fn wanted(request: &mut Request<'_>, conf: &Conf) -> Result<Wanted, Refusal> {
 
 /// Most requests are for the group of this host, whose name was read with the settings.
 fn group_name(text: &[u8], own: Option<GroupName>) -> Option<GroupName> {
-    let is_own = own.filter(|own| own.as_str().as_bytes() == text);
+    let is_own = own.filter(|own| own.as_bytes() == text);
     is_own.or_else(|| std::str::from_utf8(text).ok().and_then(GroupName::parse))
 }
 
@@ -230,7 +230,7 @@ fn describe(
         Kind::Normal => (i64::from(record.timestamp), i64::from(record.crc32)),
         Kind::Appender | Kind::Slave => (mtime, mtime),
     };
-    request.set_etag(ETag::of(tag, found.size).as_str())?;
+    request.set_etag(&ETag::of(tag, found.size))?;
     if wanted.kind == Kind::Normal && conf.caches() && !request.has_cache_control() {
         let grant = &wanted.grant;
         // No longer than the link itself works.

@@ -24,9 +24,12 @@ impl<const N: usize> Short<N> {
         Some(Self { bytes, len: u8::try_from(text.len()).ok()? })
     }
 
+    fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or(&self.bytes)
+    }
+
     fn as_str(&self) -> &str {
-        let used = self.bytes.get(..usize::from(self.len)).unwrap_or(&self.bytes);
-        core::str::from_utf8(used).unwrap_or("")
+        core::str::from_utf8(self.as_bytes()).unwrap_or("")
     }
 }
 
@@ -37,6 +40,11 @@ macro_rules! name_type {
             /// The text, without padding.
             pub fn as_str(&self) -> &str {
                 self.0.as_str()
+            }
+
+            /// The same as bytes, which are not looked at again.
+            pub fn as_bytes(&self) -> &[u8] {
+                self.0.as_bytes()
             }
 
             /// Reads the zero-padded field of a body.

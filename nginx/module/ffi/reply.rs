@@ -13,6 +13,7 @@ use nginx_sys::{
 
 use super::request::{OpenFile, Request, Status, find};
 use super::{Handler, text};
+use crate::etag::ETag;
 use crate::handler::Refusal;
 
 /// A part of a file, and what goes before it.
@@ -56,7 +57,7 @@ impl CacheControl for *mut ngx_table_elt_t {
 
 impl Request<'_> {
     /// Adds an `ETag`, unless the location says `etag off`.
-    pub(crate) fn set_etag(&mut self, tag: &str) -> Result<(), Refusal> {
+    pub(crate) fn set_etag(&mut self, tag: &ETag) -> Result<(), Refusal> {
         if self.core().etag == 0 {
             return Ok(());
         }
