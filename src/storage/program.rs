@@ -32,7 +32,7 @@ use tokio::task::JoinSet;
 use crate::{
     access_log::AccessLog,
     ask, binlog,
-    binlog::{Position, writer::Writer},
+    binlog::writer::Writer,
     config::{self, Config},
     disk,
     disk::{Gate, port::Disk, real::RealDisk, write::replace_whole},
@@ -165,8 +165,8 @@ struct Opened {
     numbers: Numbers,
     log: binlog::log::Log,
     tombs: Tombs,
-    /// The place in the binlog up to which their own log goes.
-    buried: Position,
+    /// Their own log.
+    buried: sync::GraveLog,
 }
 
 /// Opens everything that lies on the disks. Blocks.
@@ -245,7 +245,7 @@ fn background(
     config: &Arc<Config>,
     world: &World,
     store: &Arc<Store>,
-    (identity, buried): (Arc<IdentityFile>, Position),
+    (identity, buried): (Arc<IdentityFile>, sync::GraveLog),
     port: u16,
     id: Option<StorageId>,
     stop: &Stop,

@@ -99,6 +99,12 @@ impl Tombs {
         named.take_while(move |(name, _)| name.starts_with(prefix))
     }
 
+    /// Those behind `name`, by name.
+    pub fn after<'a>(&'a self, name: &str) -> impl Iterator<Item = (&'a str, u32)> + use<'a> {
+        let bounds = (Bound::Excluded(name), Bound::Unbounded);
+        self.names.range::<str, _>(bounds).map(|(name, at)| (name.as_str(), *at))
+    }
+
     pub fn len(&self) -> usize {
         self.names.len()
     }

@@ -215,9 +215,10 @@ impl std::fmt::Debug for Source {
 
 /// A stored file as a stream.
 #[derive(Debug)]
-struct Bytes {
-    file: Box<dyn DiskFile>,
-    offset: u64,
+pub(crate) struct Bytes {
+    pub(crate) file: Box<dyn DiskFile>,
+    /// Of what is read next.
+    pub(crate) offset: u64,
 }
 
 impl io::Read for Bytes {

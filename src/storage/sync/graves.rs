@@ -6,53 +6,72 @@
 //!                       = <file> <offset>  everything before this place of the binlog is here
 //! ```
 //!
+//! Written anew, without what has ended, when it has become twice as long as that.
+//!
 //! A deletion is in the binlog before it is answered, so what this log lacks is found there at
 //! the next start. A tombstone ends when every member of the group says that it has no such file
 //! (22): then nobody can send it any more. No clock of another machine is asked.
 
 use std::{
-    io,
+    collections::HashSet,
+    hash::{BuildHasher as _, RandomState},
+    io::{self, BufReader},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use net::{client::replicate::Link, shutdown::Stop};
-use proto::{status::Status, storage::info::InfoFlags};
+use proto::{binlog::Record, status::Status, storage::info::InfoFlags};
 
 use super::Shared;
 use crate::{
     binlog::{
         Position,
-        reader::{Reader, What},
+        reader::{Bytes, Item, Reader, What},
     },
-    disk::{
-        port::{Disk, Open},
-        write::{read_whole, replace_whole},
-    },
-    tomb::{Change, Tombs, change},
+    disk::port::{Disk, Open},
+    tomb::{Change, Tombs, change, is_reusable},
 };
 
-/// Largest log that is read; one of this size holds twenty million names.
-const LOG_BYTES_MAX: usize = 1 << 30;
-/// A log with more than this and mostly of what has ended is written anew at the start.
-const COMPACT_BYTES_MIN: usize = 1 << 20;
+/// The log, beside the binlog.
+const LOG: &str = "tombs.log";
+/// A log with more than this and mostly of what has ended is written anew.
+const COMPACT_BYTES_MIN: u64 = 1 << 20;
+/// The covered place is written alone when so much of the binlog has no tombstone: that much is
+/// read again at a start.
+const PLACE_EVERY_BYTES: u64 = 1 << 20;
+/// One read or write of the whole log.
+const PIECE_BYTES: usize = 256 * 1024;
 /// Records taken over from the binlog at once.
 const BATCH: usize = 4096;
 /// Between two looks at the binlog.
 const FOLLOW_EVERY: Duration = Duration::from_secs(1);
-/// Between two rounds of asking the members.
+/// Between two walks over all names, to ask the members.
 const END_EVERY: Duration = Duration::from_secs(3600);
 /// A tombstone is younger than this while a transfer that began before it may be under way.
 const AGE_MIN_SECS: u32 = 24 * 3600;
-/// Names asked about in one round, so that a round is short.
+/// Names looked at in one round, so that a round is short; a walk has as many as it takes.
 const ASKED_MAX: usize = 10_000;
 /// Ask without a sum and without a complaint.
 const PROBE: InfoFlags = InfoFlags(3);
 
-/// The log beside the binlog in `dir`.
-fn path_in(dir: &Path) -> PathBuf {
-    dir.join("tombs.log")
+/// The log of the tombstones, and how far it goes.
+#[derive(Debug)]
+pub(crate) struct GraveLog {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    /// Everything before this place of the binlog is in the log.
+    covered: Position,
+    /// The place that the log itself names last.
+    written: Position,
+    /// Bytes that the log had or would have had without what has ended, when that was counted
+    /// last.
+    compact: u64,
+    /// Hashes of the names that can be used again and may be in the log: of other names nothing
+    /// has to be written when they are. One too many costs a line.
+    logged: HashSet<u64>,
+    hasher: RandomState,
 }
 
 /// Reads the tombstones and what the binlog, which ends at `end`, has beyond them. Blocks.
@@ -60,38 +79,169 @@ pub(crate) fn load(
     disk: &Arc<dyn Disk>,
     dir: &Path,
     end: Position,
-) -> io::Result<(Tombs, Position)> {
-    let path = path_in(dir);
-    let bytes = read_whole(&**disk, &path, LOG_BYTES_MAX)?.unwrap_or_default();
-    let (mut tombs, covered) = read(&String::from_utf8_lossy(&bytes));
+) -> io::Result<(Tombs, GraveLog)> {
+    let mut log = GraveLog {
+        disk: Arc::clone(disk),
+        dir: dir.to_owned(),
+        covered: Position::default(),
+        written: Position::default(),
+        compact: 0,
+        logged: HashSet::new(),
+        hasher: RandomState::new(),
+    };
+    let (mut tombs, covered) = log.read()?;
     // A place beyond the end is of a binlog that is no more.
-    let covered = if end < covered { Position::default() } else { covered };
-    let mut reader = Reader::new(Arc::clone(disk), dir, covered);
+    log.covered = if end < covered { Position::default() } else { covered };
+    log.written = log.covered;
+    log.count(&tombs);
+    let mut reader = Reader::new(Arc::clone(disk), dir, log.covered);
+    // What cannot be written now is written while running: a full disk hinders no start.
+    let mut writes = true;
     loop {
         let items = reader.batch(end, BATCH)?;
         if items.is_empty() {
             break;
         }
-        for item in items {
-            if let What::Record(record) = item.what {
-                tombs.follow(&record);
-            }
+        records(&items).for_each(|record| tombs.follow(record));
+        if writes && let Err(error) = log.take(&items, reader.position()) {
+            log::error!("write the log of deleted files: {error}");
+            writes = false;
         }
     }
-    let text = text(&tombs, end);
-    if COMPACT_BYTES_MIN < bytes.len() && text.len() < bytes.len() / 2 {
-        replace_whole(&**disk, &path, text.as_bytes())?;
-        return Ok((tombs, end));
+    if writes && let Err(error) = log.finish(end) {
+        log::error!("write the log of deleted files: {error}");
     }
-    Ok((tombs, covered))
+    Ok((tombs, log))
+}
+
+fn records(items: &[Item]) -> impl Iterator<Item = &Record> {
+    items.iter().filter_map(|item| match &item.what {
+        What::Record(record) => Some(record),
+        _ => None,
+    })
+}
+
+impl GraveLog {
+    fn path(&self) -> PathBuf {
+        self.dir.join(LOG)
+    }
+
+    /// What is in the log: the tombstones, and the place in the binlog up to which they go.
+    fn read(&self) -> io::Result<(Tombs, Position)> {
+        match self.disk.open(&self.path(), Open::Read) {
+            Ok(file) => parse(BufReader::with_capacity(PIECE_BYTES, Bytes { file, offset: 0 })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Default::default()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes note of what the log holds.
+    fn count(&mut self, tombs: &Tombs) {
+        self.logged = tombs
+            .iter()
+            .filter(|(name, _)| is_reusable(name))
+            .map(|(name, _)| self.hasher.hash_one(name))
+            .collect();
+        let lens = tombs.iter().map(|(name, at)| line(&Change::Bury { name, at }).len() as u64);
+        self.compact = lens.sum();
+    }
+
+    /// Takes over what the binlog has up to `end`. Blocks.
+    fn follow(&mut self, end: Position) -> io::Result<()> {
+        let mut reader = Reader::new(Arc::clone(&self.disk), &self.dir, self.covered);
+        loop {
+            let items = reader.batch(end, BATCH)?;
+            if items.is_empty() {
+                return self.finish(end);
+            }
+            self.take(&items, reader.position())?;
+        }
+    }
+
+    /// Takes over records of the binlog, which end at `next`. Blocks.
+    fn take(&mut self, items: &[Item], next: Position) -> io::Result<()> {
+        let mut lines = String::new();
+        for change in records(items).filter_map(change) {
+            match &change {
+                Change::Bury { name, .. } if is_reusable(name) => {
+                    self.logged.insert(self.hasher.hash_one(name));
+                }
+                Change::Bury { .. } => {}
+                // Most of what is made or changed had no tombstone.
+                Change::Raise { name } if self.logged.contains(&self.hasher.hash_one(name)) => {}
+                Change::Raise { .. } => continue,
+            }
+            lines.push_str(&line(&change));
+        }
+        self.write(lines, next)
+    }
+
+    /// The binlog was taken over up to `end`. Blocks.
+    fn finish(&mut self, end: Position) -> io::Result<()> {
+        self.write(String::new(), end)?;
+        let len = self.disk.stat(&self.path()).map_or(0, |found| found.len);
+        if COMPACT_BYTES_MIN < len && self.compact.saturating_mul(2) < len {
+            self.compact()?;
+        }
+        Ok(())
+    }
+
+    /// Writes lines, with the place up to which the log goes then. Blocks.
+    fn write(&mut self, mut lines: String, covered: Position) -> io::Result<()> {
+        let written = self.written;
+        let far = written.file != covered.file
+            || PLACE_EVERY_BYTES <= covered.offset.saturating_sub(written.offset);
+        if far || !lines.is_empty() {
+            lines.push_str(&place(covered));
+            add(&*self.disk, &self.dir, &lines)?;
+            self.written = covered;
+        }
+        self.covered = covered;
+        Ok(())
+    }
+
+    /// Writes the log anew, without what has ended. Blocks.
+    fn compact(&mut self) -> io::Result<()> {
+        let (tombs, covered) = self.read()?;
+        let path = self.path();
+        let temporary = self.dir.join("tombs.log.tmp");
+        match self.disk.remove(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = self.disk.create(&temporary)?;
+        let mut at = 0u64;
+        let mut put = |piece: &mut String| {
+            file.write_at(at, piece.as_bytes())?;
+            at = at.saturating_add(piece.len() as u64);
+            piece.clear();
+            io::Result::Ok(())
+        };
+        let mut piece = String::new();
+        for (name, at) in tombs.iter() {
+            piece.push_str(&line(&Change::Bury { name, at }));
+            if PIECE_BYTES <= piece.len() {
+                put(&mut piece)?;
+            }
+        }
+        piece.push_str(&place(covered));
+        put(&mut piece)?;
+        file.sync_data()?;
+        self.disk.rename_over(&temporary, &path)?;
+        self.disk.sync_dir(&self.dir)?;
+        self.count(&tombs);
+        Ok(())
+    }
 }
 
 /// The tombstones of a log, and the place in the binlog up to which they go.
-fn read(text: &str) -> (Tombs, Position) {
+fn parse(mut text: impl io::BufRead) -> io::Result<(Tombs, Position)> {
     let (mut tombs, mut covered) = (Tombs::default(), Position::default());
-    for line in text.split_inclusive('\n') {
+    let mut bytes = Vec::new();
+    while text.read_until(b'\n', &mut bytes)? != 0 {
         // A line without its end was not complete when the machine stopped.
-        let Some(line) = line.strip_suffix('\n') else { break };
+        let Some(line) = bytes.strip_suffix(b"\n") else { break };
+        let line = String::from_utf8_lossy(line);
         let words: Vec<&str> = line.split(' ').collect();
         match words[..] {
             ["+", at, name] => {
@@ -107,8 +257,9 @@ fn read(text: &str) -> (Tombs, Position) {
             }
             _ => {}
         }
+        bytes.clear();
     }
-    (tombs, covered)
+    Ok((tombs, covered))
 }
 
 fn line(change: &Change<'_>) -> String {
@@ -118,20 +269,13 @@ fn line(change: &Change<'_>) -> String {
     }
 }
 
-fn text(tombs: &Tombs, covered: Position) -> String {
-    let mut text: String =
-        tombs.iter().map(|(name, at)| line(&Change::Bury { name, at })).collect();
-    text.push_str(&place(covered));
-    text
-}
-
 fn place(covered: Position) -> String {
     format!("= {} {}\n", covered.file, covered.offset)
 }
 
 /// Adds lines to the log, for good. Blocks.
 fn add(disk: &dyn Disk, dir: &Path, lines: &str) -> io::Result<()> {
-    let file = disk.open(&path_in(dir), Open::WriteOrCreate)?;
+    let file = disk.open(&dir.join(LOG), Open::WriteOrCreate)?;
     let mut len = file.stat()?.len;
     let mut last = [b'\n'];
     if let Some(at) = len.checked_sub(1) {
@@ -147,23 +291,43 @@ fn add(disk: &dyn Disk, dir: &Path, lines: &str) -> io::Result<()> {
     if len == 0 { disk.sync_dir(dir) } else { Ok(()) }
 }
 
+/// A walk over all names that may end.
+#[derive(Debug, Default)]
+struct Walk {
+    under_way: bool,
+    /// The name that was asked about last; after an error the next walk goes on there.
+    after: String,
+}
+
 /// Keeps the log up to date and ends tombstones, until the program ends.
-pub(super) async fn keep(shared: Arc<Shared>, mut covered: Position, mut stop: Stop) {
+pub(super) async fn keep(shared: Arc<Shared>, mut log: GraveLog, mut stop: Stop) {
     let clock = &shared.world.clock;
     let mut asked = clock.moment();
+    let mut walk = Walk::default();
     loop {
         tokio::select! {
             biased;
             () = stop.raised() => return,
             () = tokio::time::sleep(FOLLOW_EVERY) => {}
         }
-        match follow(&shared, covered).await {
-            Ok(now) => covered = now,
-            Err(error) => log::error!("write the log of deleted files: {error}"),
+        let end = *shared.store.log.end().borrow();
+        if log.covered < end {
+            let followed;
+            let job = move || {
+                let followed = log.follow(end);
+                (log, followed)
+            };
+            (log, followed) = shared.store.gate.run(job).await;
+            if let Err(error) = followed {
+                log::error!("write the log of deleted files: {error}");
+            }
         }
         if END_EVERY <= clock.moment().since(asked) {
             asked = clock.moment();
-            let ending = end_some(&shared);
+            walk.under_way = true;
+        }
+        if walk.under_way {
+            let ending = end_some(&shared, &mut walk);
             tokio::select! {
                 biased;
                 () = stop.raised() => return,
@@ -177,45 +341,57 @@ pub(super) async fn keep(shared: Arc<Shared>, mut covered: Position, mut stop: S
     }
 }
 
-/// Takes over what the binlog has beyond `covered`.
-async fn follow(shared: &Arc<Shared>, covered: Position) -> io::Result<Position> {
-    let end = *shared.store.log.end().borrow();
-    if end <= covered {
-        return Ok(covered);
+/// Of the next `max` names in `walk` those whose tombstones are old enough, with their times;
+/// moves it behind them. So many at most, since the tombstones are locked meanwhile.
+fn next_names(tombs: &Tombs, walk: &mut Walk, now: u32, max: usize) -> Vec<(String, u32)> {
+    let old = |at: u32| AGE_MIN_SECS < now.saturating_sub(at);
+    let (mut names, mut seen, mut last) = (Vec::new(), 0, "");
+    for (name, at) in tombs.after(&walk.after).take(max) {
+        (seen, last) = (seen + 1, name);
+        if old(at) {
+            names.push((name.to_owned(), at));
+        }
     }
-    let (disk, dir) = (Arc::clone(&shared.store.disk), shared.dir());
-    let job = move || {
-        let mut reader = Reader::new(Arc::clone(&disk), &dir, covered);
-        let mut lines = String::new();
-        loop {
-            let items = reader.batch(end, BATCH)?;
-            if items.is_empty() {
-                break;
-            }
-            for item in &items {
-                if let What::Record(record) = &item.what {
-                    lines.extend(change(record).map(|change| line(&change)));
-                }
-            }
-        }
-        if !lines.is_empty() {
-            lines.push_str(&place(end));
-            add(&*disk, &dir, &lines)?;
-        }
-        Ok(end)
-    };
-    shared.store.gate.run(job).await
+    walk.under_way = max <= seen;
+    walk.after = if walk.under_way { last.to_owned() } else { String::new() };
+    names
 }
 
-/// Asks every other member about the oldest tombstones and ends those of which all say that
-/// they have no such file.
-async fn end_some(shared: &Arc<Shared>) -> Result<usize, String> {
+/// Asks every other member about the next tombstones and ends those of which all say that they
+/// have no such file.
+async fn end_some(shared: &Arc<Shared>, walk: &mut Walk) -> Result<usize, String> {
     let now = shared.store.now();
-    let old = |at: u32| AGE_MIN_SECS < now.saturating_sub(at);
-    let mut names: Vec<String> = shared.store.with_tombs(|tombs| {
-        let aged = tombs.iter().filter(|(_, at)| old(*at)).take(ASKED_MAX);
-        aged.map(|(name, _)| name.to_owned()).collect()
-    });
+    let names = shared.store.with_tombs(|tombs| next_names(tombs, walk, now, ASKED_MAX));
+    let gone = everywhere_gone(shared, names).await.inspect_err(|_| walk.under_way = false)?;
+    // One that was deleted once more meanwhile stays.
+    let ended = shared.store.with_tombs(|tombs| raise_unchanged(tombs, gone));
+    if ended.is_empty() {
+        return Ok(0);
+    }
+    let lines: String = ended.iter().map(|name| line(&Change::Raise { name })).collect();
+    let (disk, dir) = (Arc::clone(&shared.store.disk), shared.dir());
+    let added = shared.store.gate.run(move || add(&*disk, &dir, &lines)).await;
+    added.map_err(|error| error.to_string())?;
+    Ok(ended.len())
+}
+
+/// Ends the tombstones that still have their times; which names those are.
+fn raise_unchanged(tombs: &mut Tombs, names: Vec<(String, u32)>) -> Vec<String> {
+    let mut ended = Vec::new();
+    for (name, at) in names {
+        if tombs.free_after(&name) == Some(at) {
+            tombs.apply(&Change::Raise { name: &name });
+            ended.push(name);
+        }
+    }
+    ended
+}
+
+/// Those of the names that no other member has.
+async fn everywhere_gone(
+    shared: &Arc<Shared>,
+    mut names: Vec<(String, u32)>,
+) -> Result<Vec<(String, u32)>, String> {
     let table = shared.peers.watch().borrow().clone();
     for (id, peer) in table.into_iter().filter(|(id, _)| Some(*id) != shared.peers.own()) {
         let gone = super::plan::stance(peer.state, true) == super::plan::Stance::End;
@@ -228,27 +404,17 @@ async fn end_some(shared: &Arc<Shared>) -> Result<usize, String> {
         names =
             without_file(&mut link, names).await.map_err(|error| format!("ask {id}: {error}"))?;
     }
-    if names.is_empty() {
-        return Ok(0);
-    }
-    let lines: String = names.iter().map(|name| line(&Change::Raise { name })).collect();
-    shared.store.with_tombs(|tombs| {
-        names.iter().for_each(|name| tombs.apply(&Change::Raise { name }));
-    });
-    let (disk, dir) = (Arc::clone(&shared.store.disk), shared.dir());
-    let added = shared.store.gate.run(move || add(&*disk, &dir, &lines)).await;
-    added.map_err(|error| error.to_string())?;
-    Ok(names.len())
+    Ok(names)
 }
 
 async fn without_file(
     link: &mut Link,
-    names: Vec<String>,
-) -> Result<Vec<String>, net::client::ClientError> {
+    names: Vec<(String, u32)>,
+) -> Result<Vec<(String, u32)>, net::client::ClientError> {
     let mut without = Vec::new();
-    for name in names {
+    for (name, at) in names {
         if link.info(&name, PROBE).await? == Err(Status::ENOENT) {
-            without.push(name);
+            without.push((name, at));
         }
     }
     Ok(without)
@@ -263,45 +429,121 @@ mod tests {
     const A: &str = "M00/00/00/wKgBaWVT8QCAEjRWAAAADcRYHyQ482.txt";
     const B: &str = "M00/00/00/wKgBaWVT8QCEK83vAAAAAMRYHyQ7736042";
 
-    fn load_from(disk: &SimulatedDisk, len: usize) -> (Tombs, Position) {
+    fn load_from(disk: &SimulatedDisk, len: usize) -> (Tombs, GraveLog) {
         let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-        load(&disk, Path::new(DIR), Position { file: 0, offset: len as u64 }).unwrap()
+        load(&disk, Path::new(DIR), at(len)).unwrap()
+    }
+
+    fn at(offset: usize) -> Position {
+        Position { file: 0, offset: offset as u64 }
+    }
+
+    /// Adds to the binlog; its length then.
+    fn record(disk: &SimulatedDisk, records: &str) -> usize {
+        let file = disk.open(&Path::new(DIR).join("binlog.000"), Open::WriteOrCreate).unwrap();
+        let len = file.stat().unwrap().len;
+        file.write_at(len, records.as_bytes()).unwrap();
+        len as usize + records.len()
+    }
+
+    fn logged(disk: &SimulatedDisk) -> String {
+        let log = disk.files().remove(&Path::new(DIR).join(LOG)).unwrap_or_default();
+        String::from_utf8(log).unwrap()
     }
 
     #[test]
     fn what_the_log_lacks_is_found_in_the_binlog() {
         let disk = SimulatedDisk::with_dirs(&[DIR]);
         let records = format!("7 D {A}\n8 d {B}\n");
-        disk.create(&Path::new(DIR).join("binlog.000"))
-            .unwrap()
-            .write_at(0, records.as_bytes())
-            .unwrap();
-        let (tombs, covered) = load_from(&disk, records.len());
-        assert_eq!((tombs.len(), covered), (2, Position::default()));
-        let half = format!("7 D {A}\n").len() as u64;
-        let lines = format!("+ 7 {A}\n{}", place(Position { file: 0, offset: half }));
+        record(&disk, &records);
+        let (tombs, log) = load_from(&disk, records.len());
+        assert_eq!((tombs.len(), log.covered), (2, at(records.len())));
+        let half = format!("7 D {A}\n").len();
+        let lines = format!("+ 7 {A}\n{}", place(at(half)));
         add(&disk, Path::new(DIR), &lines).unwrap();
         add(&disk, Path::new(DIR), &format!("- {A}\n")).unwrap();
-        let (tombs, covered) = load_from(&disk, records.len());
+        let (tombs, log) = load_from(&disk, records.len());
         assert_eq!(tombs.iter().collect::<Vec<_>>(), [(B, 8)], "the first one has ended");
-        assert_eq!(covered.offset, half);
+        assert_eq!(log.covered, at(records.len()));
     }
 
     #[test]
     fn a_torn_line_is_no_line_and_a_binlog_that_is_gone_is_read_anew() {
         let disk = SimulatedDisk::with_dirs(&[DIR]);
         add(&disk, Path::new(DIR), &format!("+ 7 {A}\n= 5 99\n+ 8 M00")).unwrap();
-        let (tombs, covered) = load_from(&disk, 0);
-        assert_eq!((tombs.len(), covered), (1, Position::default()));
+        let (tombs, log) = load_from(&disk, 0);
+        assert_eq!((tombs.len(), log.covered), (1, Position::default()));
         add(&disk, Path::new(DIR), &format!("+ 9 {B}\n")).unwrap();
         assert_eq!(load_from(&disk, 0).0.len(), 2);
     }
 
     #[test]
-    fn a_text_is_read_as_it_was_written() {
+    fn names_without_a_tombstone_leave_no_line() {
+        let disk = SimulatedDisk::with_dirs(&[DIR]);
+        let (_, mut log) = load_from(&disk, 0);
+        log.follow(at(record(&disk, &format!("7 C {A}-m\n8 U {A}-m\n")))).unwrap();
+        assert_eq!(logged(&disk), "");
+        let len = record(&disk, &format!("9 D {A}-m\n10 C {A}-m\n"));
+        log.follow(at(len)).unwrap();
+        let text = format!("+ 9 {A}-m\n- {A}-m\n{}", place(at(len)));
+        assert_eq!(logged(&disk), text);
+        // As a later start finds it: the tombstone is known from the log.
+        add(&disk, Path::new(DIR), &format!("+ 11 {B}-m\n")).unwrap();
+        let (_, mut log) = load_from(&disk, len);
+        log.follow(at(record(&disk, &format!("12 U {B}-m\n13 U {A}-m\n")))).unwrap();
+        assert!(logged(&disk).contains(&format!("- {B}-m\n")));
+        assert_eq!(load_from(&disk, len).0.len(), 0);
+    }
+
+    #[test]
+    fn a_long_binlog_without_deletions_is_read_once() {
+        let disk = SimulatedDisk::with_dirs(&[DIR]);
+        let creation = format!("7 C {A}\n");
+        let count = PLACE_EVERY_BYTES as usize / creation.len() + 1;
+        let len = record(&disk, &creation.repeat(count));
+        assert_eq!(load_from(&disk, len).1.covered, at(len));
+        let said = logged(&disk);
+        let (_, reached) = parse(said.as_bytes()).unwrap();
+        assert!(reached <= at(len) && at(len - creation.len() * BATCH) <= reached, "{said}");
+        let (_, mut log) = load_from(&disk, len);
+        let more = record(&disk, &creation.repeat(count));
+        log.follow(at(more)).unwrap();
+        assert!(at(len) < parse(logged(&disk).as_bytes()).unwrap().1);
+    }
+
+    #[test]
+    fn a_log_mostly_of_what_has_ended_is_written_anew_while_running() {
+        let disk = SimulatedDisk::with_dirs(&[DIR]);
+        record(&disk, &format!("7 D {A}\n"));
+        let (_, mut log) = load_from(&disk, 0);
+        let both = format!("8 D {B}-m\n9 C {B}-m\n");
+        let rounds = 2 * COMPACT_BYTES_MIN as usize / both.len();
+        let end = at(record(&disk, &both.repeat(rounds)));
+        log.follow(end).unwrap();
+        assert!(logged(&disk) == format!("+ 7 {A}\n{}", place(end)), "{}", logged(&disk).len());
+        // And again, from what it knows then.
+        let end = at(record(&disk, &both.repeat(rounds)));
+        log.follow(end).unwrap();
+        assert!(logged(&disk) == format!("+ 7 {A}\n{}", place(end)), "{}", logged(&disk).len());
+    }
+
+    #[test]
+    fn a_walk_reaches_all_names_and_spares_what_was_deleted_again() {
+        const NOW: u32 = 2 * AGE_MIN_SECS;
         let mut tombs = Tombs::default();
-        tombs.apply(&Change::Bury { name: A, at: 7 });
-        let covered = Position { file: 3, offset: 99 };
-        assert_eq!(read(&text(&tombs, covered)), (tombs, covered));
+        let names = ["a", "b", "c", "d", "e"];
+        for name in names {
+            tombs.apply(&Change::Bury { name, at: 7 });
+        }
+        tombs.apply(&Change::Bury { name: "c", at: NOW });
+        let (mut walk, mut seen) = (Walk { under_way: true, ..Walk::default() }, Vec::new());
+        while walk.under_way {
+            seen.extend(next_names(&tombs, &mut walk, NOW, 2));
+        }
+        let aged = ["a", "b", "d", "e"].map(|name| (name.to_owned(), 7));
+        assert_eq!((&seen[..], walk.after.as_str()), (&aged[..], ""));
+        tombs.apply(&Change::Bury { name: "b", at: 8 });
+        assert_eq!(raise_unchanged(&mut tombs, seen), ["a", "d", "e"]);
+        assert_eq!(tombs.iter().collect::<Vec<_>>(), [("b", 8), ("c", NOW)]);
     }
 }

@@ -32,7 +32,7 @@ use proto::ids::StorageId;
 use tokio::task::JoinSet;
 
 use self::{peers::Peers, sender::Sender};
-use crate::{binlog::Position, config::Config, start::IdentityFile, store::Store};
+use crate::{config::Config, start::IdentityFile, store::Store};
 
 /// What all senders share.
 #[derive(Debug)]
@@ -58,11 +58,11 @@ impl Shared {
     }
 }
 
-pub(crate) use graves::load as load_tombs;
+pub(crate) use graves::{GraveLog, load as load_tombs};
 
-/// Keeps the log of deleted files until the program ends; it goes as far as `covered`.
-pub(crate) async fn keep_tombs(shared: Arc<Shared>, covered: Position, stop: Stop) {
-    graves::keep(shared, covered, stop).await;
+/// Keeps the log of deleted files until the program ends.
+pub(crate) async fn keep_tombs(shared: Arc<Shared>, log: GraveLog, stop: Stop) {
+    graves::keep(shared, log, stop).await;
 }
 
 /// Measures how far the members are behind until the program ends.
