@@ -56,8 +56,10 @@ impl Copies {
     /// What to do with a change now.
     fn next(&self, alone: Alone, store: &Store) -> Answer {
         let peers = store.progress.peers();
-        let caught_up = |at: Position| peers.values().any(|peer| has_passed(peer, at));
-        let (answer, back) = self.company().next(alone, caught_up);
+        // Also with a record set aside: it is no copy of that one, but the member is there.
+        let passed = |at: Position| peers.values().any(|peer| at <= peer.passed);
+        let place = (store.clock.moment(), *store.log.end().borrow());
+        let (answer, back) = self.company().next(alone, place, passed);
         if back {
             log::warn!("a second member has caught up: changes are answered with two copies again");
         }
@@ -119,7 +121,7 @@ pub(super) async fn second(
             return Ok(changed);
         }
     }
-    let new = copies.company().left(at);
+    let new = copies.company().left(at, store.clock.moment());
     match alone {
         Alone::Degrade => {
             copies.missing.fetch_add(1, Ordering::Relaxed);
