@@ -40,6 +40,9 @@ pub(super) async fn delete(
     Ok(durable)
 }
 
+/// What the time of a deletion says of a file whose name was given again since then.
+const LATER: &str = "file of that time";
+
 /// Removes a file whose name is locked, and remembers that it is gone even if it is not there.
 /// Its metadata go with it: who deleted it may not have heard of them, and says nothing of them.
 async fn delete_file(
@@ -59,7 +62,7 @@ async fn delete_file(
         }
         if is_reusable(gone.as_str()) && i64::from(at) < found.mtime {
             // Given again since then: the later one of two changes stays, at every member.
-            return Err(ServiceError::NotFound("file of that time"));
+            return Err(ServiceError::NotFound(LATER));
         }
         let (_, file) = store.file(&gone).ok_or(ServiceError::Invalid("no such store path"))?;
         store.disk.remove(&file).map_err(WriteError::disk("remove the file"))?;
@@ -68,14 +71,21 @@ async fn delete_file(
     })
     .await;
     let commit = match commit {
-        Err(missing @ ServiceError::NotFound(_)) => {
+        Err(missing @ ServiceError::NotFound(what)) => {
             // It may be on its way from another member: it is not to be taken then.
-            if 1 < lines.len() {
+            let with_metadata = 1 < lines.len();
+            if what == LATER {
+                // A name in use is not one that was deleted: nothing would end that.
+                lines.remove(0);
+            }
+            if with_metadata {
                 let (shared, of) = (Arc::clone(store), name.clone());
                 store.gate.run(move || sync_dir(&shared, &of)).await?;
             }
-            store.log.append(&lines).await?;
-            store.bury(&lines);
+            if !lines.is_empty() {
+                store.log.append(&lines).await?;
+                store.bury(&lines);
+            }
             return Err(missing);
         }
         other => other?,
@@ -145,7 +155,7 @@ pub(super) async fn rename(store: &Arc<Store>, body: &[u8]) -> Result<Durable, S
     }
     let mut line = replica(request.at, Act::Rename, &new);
     line.extra = Some(old.as_str().to_owned());
-    let _alone = store.lock_file(&old).await;
+    let alone = store.lock_file(&old).await;
     if store.is_buried(&new, request.at) {
         // Deleted under its new name before we heard that it has one.
         return delete_file(store, &old, request.at).await;
@@ -196,7 +206,23 @@ pub(super) async fn rename(store: &Arc<Store>, body: &[u8]) -> Result<Durable, S
         }
         other => other?,
     };
-    record(store, new.store_path(), commit, &[line], |_| ()).await
+    let durable = record(store, new.store_path(), commit, &[line], |_| ()).await?;
+    drop(alone);
+    delete_if_buried(store, &new).await?;
+    Ok(durable)
+}
+
+/// Its deletion may have come while the file was getting this name, and found nothing: then the
+/// file goes now.
+async fn delete_if_buried(store: &Arc<Store>, name: &FileName) -> Result<(), ServiceError> {
+    let _alone = store.lock_file(name).await;
+    let Some(at) = store.with_tombs(|tombs| tombs.free_after(name.as_str())) else {
+        return Ok(());
+    };
+    match delete_file(store, name, at).await {
+        Ok(_) | Err(ServiceError::NotFound(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// The sums of a file under another name: those that it has fit the old one only. Blocks.

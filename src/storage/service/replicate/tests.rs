@@ -1,11 +1,14 @@
 //! Changes that cross each other between members: in whatever order they come, how often, and
 //! whatever the clocks say, the members end up with the same.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
+
+use proto::{binlog::Act, fileid::FileName};
 
 use crate::{
     disk::simulated::SimulatedDisk,
     service::served::{SYNC, Served, named},
+    store::replica,
 };
 
 /// Two lists of metadata of the same length.
@@ -197,5 +200,56 @@ async fn a_renaming_is_recorded_although_it_was_done_before_and_ends_the_name_be
     assert_eq!(served.ask(16, &file(&old, 5, b"file")).await.0, 0);
     assert_eq!(held(&disk, &old), None, "it does not come back");
     assert!(held(&disk, &new).is_some());
+    served.close().await;
+}
+
+#[tokio::test]
+async fn a_name_that_was_given_again_is_no_deleted_one() {
+    let disk = disk();
+    let mut served = Served::open(&disk);
+    let master = served.upload(b"file").await.unwrap();
+    let slave = served.slave(&master, b"small").await.unwrap();
+    assert_eq!(served.ask(17, &delete(&slave, LONG_AGO)).await.0, MISSING);
+    assert!(held(&disk, &slave).is_some());
+    assert!(served.store.with_tombs(|tombs| tombs.is_empty()));
+    assert!(!records(&disk).contains(&format!("d {slave}")));
+    served.close().await;
+}
+
+#[tokio::test]
+async fn a_deletion_that_crosses_the_renaming_is_not_lost() {
+    let disk = disk();
+    let mut served = Served::open(&disk);
+    let store = Arc::clone(&served.store);
+    let parsed = |name: &str| FileName::parse(name, 1).unwrap();
+    let new = served.upload(b"file").await.unwrap();
+    served.delete(&new).await.unwrap();
+    let new = new.replace("M00/00/00/C", "M00/00/00/D");
+    let deleting = store.lock_file(&parsed(&new)).await;
+    // One that does not share its lock with the new name.
+    let old = loop {
+        let old = served.upload_as(23, b"file").await.unwrap();
+        let name = parsed(&old);
+        let free = tokio::select! {
+            biased;
+            _alone = store.lock_file(&name) => true,
+            () = std::future::ready(()) => false,
+        };
+        if free {
+            break old;
+        }
+    };
+    let body = rename(&new, &old, 5);
+    let deletion = async {
+        while held(&disk, &new).is_none() {
+            tokio::task::yield_now().await;
+        }
+        store.bury(&[replica(6, Act::Delete, &parsed(&new))]);
+        drop(deleting);
+    };
+    let (answer, ()) = tokio::join!(served.ask(40, &body), deletion);
+    assert_eq!(answer.0, 0);
+    assert_eq!((held(&disk, &old), held(&disk, &new)), (None, None));
+    drop(store);
     served.close().await;
 }
