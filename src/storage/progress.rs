@@ -10,10 +10,11 @@ use std::{
     sync::{Mutex, MutexGuard},
 };
 
+use net::ports::Moment;
 use proto::ids::StorageId;
 use tokio::sync::watch;
 
-use crate::binlog::Position;
+use crate::{away::Away, binlog::Position};
 
 /// What a peer lacks of our changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,6 +50,7 @@ pub(crate) struct Progress {
     synced: Mutex<Synced>,
     /// Members other than us: those in service, and others that may have files.
     members: Mutex<(Vec<SocketAddr>, Vec<SocketAddr>)>,
+    away: Mutex<Away>,
 }
 
 /// Up to which time of each source's clock we have everything from it.
@@ -65,6 +67,7 @@ impl Default for Progress {
             peers: watch::Sender::new(BTreeMap::new()),
             synced: Mutex::default(),
             members: Mutex::default(),
+            away: Mutex::default(),
         }
     }
 }
@@ -113,7 +116,27 @@ impl Progress {
     }
 
     pub(crate) fn set_members(&self, active: Vec<SocketAddr>, others: Vec<SocketAddr>) {
+        self.away().keep(|member| active.contains(member) || others.contains(member));
         *self.members.lock().expect("no code panics while holding this lock") = (active, others);
+    }
+
+    /// Whether to ask a member for what is not here, see [`Away::may_ask`].
+    pub(crate) fn may_ask(&self, member: SocketAddr, now: Moment) -> bool {
+        self.away().may_ask(member, now)
+    }
+
+    /// A member did not answer in time.
+    pub(crate) fn late(&self, member: SocketAddr, now: Moment) {
+        self.away().late(member, now);
+    }
+
+    /// A member can be reached.
+    pub(crate) fn is_here(&self, member: SocketAddr) {
+        self.away().is_here(member);
+    }
+
+    fn away(&self) -> MutexGuard<'_, Away> {
+        self.away.lock().expect("no code panics while holding this lock")
     }
 
     /// Everything of `source` up to `until` has been received.

@@ -2,12 +2,13 @@
 //!
 //! A tracker decides by times who has a file, and may be wrong: a file that was just uploaded, or
 //! whose store path was replaced, must not be called missing while a member that has it can be
-//! reached. Asks members in service one after the other; what was deleted here is not asked for,
-//! and a question that came from a member is not passed on.
+//! reached. Asks members in service one after the other, those that were silent lately only now and
+//! then; what was deleted here is not asked for, and a question that came from a member is not
+//! passed on.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use net::client::{ClientError, storage};
+use net::client::storage;
 use proto::{
     command::Command,
     fileid::{FileId, FileName},
@@ -22,6 +23,9 @@ use crate::store::Store;
 
 /// Ask without a sum, and without a complaint that the file is missing (storage.md 3.11).
 const PROBE: Status = Status(3);
+/// So long a member has to begin its answer to a client's question that was passed on: the
+/// client waits for it, and another member may have the file.
+const BEGIN_TIME: Duration = Duration::from_secs(3);
 /// For a member that does not answer nobody waits longer.
 const ASK_TIME: Duration = Duration::from_millis(300);
 /// Longest answer to 15 and 22.
@@ -65,13 +69,30 @@ pub(super) async fn ask(
     }
     let file = FileId { group: store.facts.group, name };
     for member in store.progress.members() {
-        let outcome = if command == Command::DownloadFile {
-            relay(store, content, member, &file, (offset, bytes)).await?
-        } else {
+        if !store.progress.may_ask(member, store.clock.moment()) {
+            continue;
+        }
+        let begun = async {
+            if command == Command::DownloadFile {
+                let (pool, range, flags) = (&store.pool, (offset, bytes), Status(PASSED_ON));
+                let begun = storage::download_flagged(pool, member, &file, range, flags).await;
+                return begun.map(|download| Begun::Download(Box::new(download)));
+            }
             let status = Status(header.status.0 | PASSED_ON);
             let request = Header { status, body_len: body.len() as u64, ..header };
             let answer = store.pool.ask(member, request, body, ANSWER_BYTES_MAX).await;
-            answer.map(|found| Answer::Found(found.to_vec()))
+            answer.map(|found| Begun::Whole(found.to_vec()))
+        };
+        let Ok(begun) = tokio::time::timeout(BEGIN_TIME, begun).await else {
+            log::debug!("ask {member} for {}: no answer in {BEGIN_TIME:?}", file.name);
+            store.progress.late(member, store.clock.moment());
+            continue;
+        };
+        store.progress.is_here(member);
+        let outcome = match begun {
+            Ok(Begun::Whole(answer)) => Ok(Answer::Found(answer)),
+            Ok(Begun::Download(download)) => relay(content, member, download).await.map(Ok)?,
+            Err(error) => Err(error),
         };
         match outcome {
             Ok(answer) => {
@@ -108,31 +129,65 @@ pub(super) async fn changed_at(store: &Arc<Store>, metadata: &FileName) -> Optio
     answers.into_iter().filter_map(|answer| answer.ok().flatten()).max()
 }
 
-/// Passes a download on, piece by piece. An error within it is of the member that was asked; one
-/// after the header is out ends the connection.
+/// What a member has begun to answer.
+enum Begun {
+    Download(Box<storage::Download>),
+    Whole(Vec<u8>),
+}
+
+/// Passes a download on, piece by piece. Once the header is out an error ends the connection.
 async fn relay(
-    store: &Arc<Store>,
     content: &mut Content<'_>,
     member: SocketAddr,
-    file: &FileId,
-    (offset, bytes): (u64, u64),
-) -> Result<Result<Answer, ClientError>, ServiceError> {
-    let flags = Status(PASSED_ON);
-    let begun = storage::download_flagged(&store.pool, member, file, (offset, bytes), flags).await;
-    let mut download = match begun {
-        Ok(download) => download,
-        Err(error) => return Ok(Err(error)),
-    };
+    mut download: Box<storage::Download>,
+) -> Result<Answer, ServiceError> {
     let conn = content.conn();
     conn.send_message(Header::answer(download.len()), &[]).await?;
     loop {
         match download.chunk().await {
             Ok(Some(piece)) => conn.send(&piece).await?,
-            Ok(None) => return Ok(Ok(Answer::Sent)),
+            Ok(None) => return Ok(Answer::Sent),
             Err(error) => {
                 log::warn!("a download passed on from {member} ends early: {error}");
                 return Err(net::conn::ConnError::CutOff.into());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        disk::simulated::SimulatedDisk,
+        service::served::{SYNC, Served, named},
+    };
+
+    const NAME: &str = "M00/00/00/wKgBaWVT8QCAEjRWAAAADcRYHyQ482.txt";
+
+    /// Asks for what is not here while the one other member says nothing.
+    async fn ask_with_a_silent_member(command: u8, body: &[u8]) {
+        let disk = SimulatedDisk::with_dirs(&["/base", "/base/data", SYNC]);
+        let mut served = Served::open(&disk);
+        let store = std::sync::Arc::clone(&served.store);
+        // Connects, since the kernel does that, and hears nothing.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let member = silent.local_addr().unwrap();
+        store.progress.set_members(Vec::new(), vec![member]);
+        let before = store.clock.moment();
+        assert!(store.progress.may_ask(member, before));
+        assert_eq!(served.ask(command, body).await.0, 2);
+        assert!(!store.progress.may_ask(member, before), "nobody else waits for it");
+        drop(store);
+        served.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_download_waits_once_for_a_silent_member() {
+        ask_with_a_silent_member(14, &[&[0; 16][..], &named(NAME)].concat()).await;
+    }
+
+    #[tokio::test]
+    async fn a_question_waits_once_for_a_silent_member() {
+        ask_with_a_silent_member(22, &named(NAME)).await;
     }
 }

@@ -153,6 +153,7 @@ impl Sender {
             self.set_state(S::Offline).await;
         }
         self.shared.store.progress.update(self.id, |progress| progress.connected = true);
+        self.shared.store.progress.is_here(SocketAddr::new(peer.address, peer.port));
         let mut pump = Pump::new(self, course, main);
         let ended = pump.run(stop).await;
         // What was answered is saved whatever ended the session.
