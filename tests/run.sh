@@ -26,7 +26,7 @@ P9 routing is rebuilt after the loss of trackers    | system
 P10 partitions cause no loss                        |
 P11 a full disk refuses cleanly and recovers        | unit crash
 P12 a slow part does not slow the others            | cluster load
-P13 clocks may be wrong                             |
+P13 clocks may be wrong                             | cluster
 P14 memory is bounded with 10,000 slow connections  | load
 P15 no bytes crash a process                        | unit module fuzz
 P16 the drive shows each file with its right bytes  | web browser'

@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod clocks; // wrong, jumping, standing still
 mod copies; // a second copy before the answer
 mod difference; // what is not equal, and why
 mod filling; // new members, replaced disks
@@ -51,19 +52,28 @@ struct World {
 impl World {
     /// A group of `storages`, of which the first `started` run.
     fn start(name: &str, storages: u8, started: usize, lines: &str) -> Self {
+        let world = Self::prepare(name, storages, lines);
+        world.start_all(started);
+        world
+    }
+
+    /// The same with nothing started yet.
+    fn prepare(name: &str, storages: u8, lines: &str) -> Self {
         let seed = Seed::of_this_run("cluster").child(name);
         let metrics = "metrics_listen = 127.0.0.1:0\n";
         let cluster = Cluster::prepare(name, storages, metrics, &format!("{metrics}{lines}"));
-        cluster.tracker.start();
         let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cluster-{name}.jsonl"));
         let history = Arc::new(History::create(&kept));
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let world = Self { cluster, history, runtime: runtime.expect("threads start"), seed };
-        for (index, storage) in world.cluster.storages.iter().take(started).enumerate() {
+        Self { cluster, history, runtime: runtime.expect("threads start"), seed }
+    }
+
+    fn start_all(&self, started: usize) {
+        self.cluster.tracker.start();
+        for (index, storage) in self.cluster.storages.iter().take(started).enumerate() {
             storage.start();
-            world.wait_for_active(index + 1);
+            self.wait_for_active(index + 1);
         }
-        world
     }
 
     fn client(&self, number: u32) -> Recorder {

@@ -21,6 +21,15 @@ use super::wait::eventually;
 /// A daemon listens, stops, joins within this time.
 const SOON: Duration = Duration::from_secs(30);
 
+/// Sets the clock of the day alone: how long something takes stays true, and so do the times of
+/// files. `$LIB` is the loader's own word for Debian's directory.
+const FAKETIME: [(&str, &str); 4] = [
+    ("LD_PRELOAD", "/usr/$LIB/faketime/libfaketimeMT.so.1"),
+    ("FAKETIME_NO_CACHE", "1"),
+    ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+    ("NO_FAKE_STAT", "1"),
+];
+
 /// One daemon and its directory.
 #[derive(Debug)]
 pub(crate) struct Daemon {
@@ -49,7 +58,11 @@ impl Daemon {
     pub(crate) fn start(&self) {
         let said = self.dir.join("stdout");
         let log = File::options().create(true).append(true).open(self.dir.join("log"));
-        let child = Command::new(bin_dir().join(self.program))
+        let mut command = Command::new(bin_dir().join(self.program));
+        if self.clock().exists() {
+            command.envs(FAKETIME).env("FAKETIME_TIMESTAMP_FILE", self.clock());
+        }
+        let child = command
             .arg(self.dir.join("conf"))
             .args(["start", "--foreground"])
             .stdin(Stdio::null())
@@ -66,6 +79,18 @@ impl Daemon {
             let text = fs::read_to_string(&said).unwrap_or_default();
             text.lines().any(|known| known == line).then_some(())
         });
+    }
+
+    fn clock(&self) -> PathBuf {
+        self.dir.join("clock")
+    }
+
+    /// Has it see another time than the true one, as `faketime` writes it: `-1d`, `+0 x2`. At
+    /// once, if it had a clock of its own when it was started; else from its next start on.
+    pub(crate) fn set_clock(&self, time: &str) {
+        let new = self.dir.join("clock.new");
+        put(&new, time);
+        fs::rename(new, self.clock()).expect("the directory is ours");
     }
 
     fn has_ended(&self) -> bool {
