@@ -8,8 +8,9 @@ set -euo pipefail
 for_build=(gcc libc6-dev make nginx nginx-dev libclang-dev)
 for_run=(mariadb-server-core mariadb-client-core redis-server memcached spawn-fcgi curl util-linux)
 # The font: pictures of the pages. unzip: archives are read by somebody else.
-for_test=(libfaketime iproute2 libfcgi-dev wrk strace valgrind libc6-dbg unzip shellcheck fonts-wqy-microhei)
+for_test=(libfcgi-dev wrk strace valgrind libc6-dbg unzip shellcheck fonts-wqy-microhei)
 for_crash=(e2fsprogs xfsprogs g++) # file systems to lose power on; the fuzzer's engine is C++
+for_faults=(libfaketime iproute2) # clocks that are wrong, networks that are cut
 for_clients=(python3 python3-venv) # FastDFS clients of PyPI; those of npm need what the pages do
 policy=/usr/sbin/policy-rc.d
 
@@ -83,7 +84,8 @@ install() {
 case ${1:-} in
 run) wanted=("${for_build[@]}" "${for_run[@]}") ;;
 test)
-    wanted=("${for_build[@]}" "${for_run[@]}" "${for_test[@]}" "${for_crash[@]}")
+    wanted=("${for_build[@]}" "${for_run[@]}" "${for_test[@]}" "${for_crash[@]}"
+        "${for_faults[@]}")
     # A Python from elsewhere brings its own pip and venv.
     python3 -c 'import ensurepip, venv' 2>/dev/null || wanted+=("${for_clients[@]}")
     has chromium || has google-chrome || wanted+=(chromium)
