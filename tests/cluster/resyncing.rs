@@ -2,11 +2,11 @@
 //! equal, and nothing that was deleted comes back.
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use proto::fileid::FileId;
 
-use crate::support::cluster::Daemon;
+use crate::support::cluster::{Cluster, Daemon};
 use crate::support::history::Content;
 use crate::support::stack::bin_dir;
 use crate::support::wait::eventually;
@@ -110,4 +110,57 @@ fn members_become_equal_without_a_binlog_and_deletions_stay() {
     let later = upload(200..203);
     let members = world.converge();
     assert!(later.iter().all(|id| members.values().all(|m| m.contains_key(&id.to_string()))));
+}
+
+/// Runs `fdfs resync --from` a member with all others of its group.
+fn resync_all(cluster: &Cluster, from: &Daemon) -> Output {
+    Command::new(bin_dir().join("fdfs"))
+        .args(["--json", "-t", &cluster.tracker.address.to_string()])
+        .args(["resync", "--from", &from.address.to_string()])
+        .output()
+        .expect("fdfs runs")
+}
+
+#[test]
+fn a_member_that_is_away_keeps_none_of_the_others_from_it() {
+    let world = World::start("resync-away", 3, 3, "scrub = off\n");
+    let client = world.client(1);
+    let [from, rest @ ..] = &world.cluster.storages[..] else { panic!("there are three") };
+    let ids: Vec<FileId> = world.runtime.block_on(async {
+        let mut ids = Vec::new();
+        for seed in 0..6 {
+            ids.push(client.upload(Content { seed, len: 100 }).await.expect("it is taken"));
+        }
+        ids
+    });
+    world.converge();
+    // Each is away once, so that it is the first of the two once, and the other lacks files.
+    for (away, other) in [(&rest[0], &rest[1]), (&rest[1], &rest[0])] {
+        assert!(away.stop().success());
+        ids.iter().for_each(|id| lose(other, id));
+        let out = resync_all(&world.cluster, from);
+        let (text, said) =
+            (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        assert!(!out.status.success() && said.contains(&away.address.to_string()), "{said}");
+        let pairs: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        assert_eq!(pairs.len(), 2, "{text}");
+        for pair in pairs {
+            let gone = pair["storage"] == away.address.to_string();
+            assert!(gone || pair["storage"] == other.address.to_string(), "{pair}");
+            assert_eq!(pair["broken_off"], gone, "{pair}");
+            assert_eq!(pair["sent"], if gone { 0 } else { 6 }, "{pair}");
+        }
+        away.start();
+        world.wait_for_active(3);
+    }
+    world.converge();
+}
+
+#[test]
+fn a_member_without_others_is_told_so() {
+    let world = World::start("resync-alone", 1, 1, "");
+    let out = resync_all(&world.cluster, &world.cluster.storages[0]);
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(!out.status.success() && said.contains("no other storage"), "{said}");
 }

@@ -198,6 +198,20 @@ impl Entries {
         page
     }
 
+    /// The name behind which the page after this one begins, if there is one. `after` is the one
+    /// behind which this page begins.
+    ///
+    /// # Errors
+    ///
+    /// There are more, and the page leads no further: whoever went on would ask for ever.
+    pub fn next(&self, after: &str) -> Result<Option<String>, DecodeError> {
+        match self.all.last() {
+            _ if !self.more => Ok(None),
+            Some(last) if after < last.name.as_str() => Ok(Some(last.name.clone())),
+            _ => Err(DecodeError::BadValue("the last name of a page")),
+        }
+    }
+
     pub fn decode(body: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(body);
         let more = reader.bool()?;
@@ -280,6 +294,20 @@ mod tests {
         page.encode(&mut body);
         assert!(body.len() <= Entries::LEN_MAX);
         assert!(!Entries::page(all[..10].to_vec()).more);
+    }
+
+    #[test]
+    fn a_page_with_more_behind_it_leads_further() {
+        let page = |more, names: &[&str]| {
+            let all = names.iter().map(|name| entry(EntryKind::Plain, name)).collect();
+            Entries { more, all }
+        };
+        assert_eq!(page(true, &["a", "c"]).next("b"), Ok(Some("c".into())));
+        assert_eq!(page(false, &["a", "c"]).next("b"), Ok(None));
+        assert_eq!(page(false, &[]).next(""), Ok(None));
+        for (names, after) in [(&["a", "b"][..], "b"), (&["a"], "b"), (&[], "")] {
+            assert!(page(true, names).next(after).is_err(), "{names:?} behind {after}");
+        }
     }
 
     #[test]

@@ -58,6 +58,8 @@ struct Done {
     deleted: u64,
     failed: u64,
     dry_run: bool,
+    /// Not everything was compared.
+    broken_off: bool,
 }
 
 /// One step, as `--json` shows it with `--dry-run`.
@@ -85,24 +87,15 @@ impl Resync {
                 found?
             }
         };
+        if others.is_empty() {
+            let text = format!("{group} has no other storage than {}", address(this));
+            return Err(Failure::Argument(text));
+        }
         for other in others {
-            let (a, b) = (address(this), address(other));
-            if this.path_count != other.path_count {
-                return Err(Failure::Argument(format!(
-                    "{a} has {} store paths and {b} {}: both must have the same",
-                    this.path_count, other.path_count
-                )));
-            }
-            let paths = u8::try_from(this.path_count.clamp(0, 255)).unwrap_or(u8::MAX);
-            let mut pair = Pair { world, client, group, at: [a, b], links: [None, None] };
-            let done = pair.equalise(paths, self.dry_run, output).await?;
-            let Done { directories, different, sent, fetched, deleted, failed, .. } = &done;
-            let text = format!(
-                "{a} and {b}: {different} of {directories} directories differ, {sent} files sent \
-                 to {b}, {fetched} to {a}, {deleted} deleted, {failed} failed{}",
-                if self.dry_run { " (dry run: nothing was done)" } else { "" }
-            );
-            output.tell(&text, &done);
+            let at = [address(this), address(other)];
+            let mut pair = Pair { world, client, group, at, links: [None, None] };
+            let counts = [this.path_count, other.path_count];
+            pair.settle(counts, self.dry_run, output).await;
         }
         Ok(())
     }
@@ -155,14 +148,39 @@ impl Pair<'_> {
         if side == Side::This { this } else { other }
     }
 
-    async fn equalise(
-        &mut self,
-        paths: u8,
-        dry_run: bool,
-        output: &mut Output,
-    ) -> Result<Done, Failure> {
+    /// Makes the two equal and tells what was done. What goes wrong is told, too, and is not the
+    /// end: other pairs may have all they need.
+    async fn settle(&mut self, path_counts: [i64; 2], dry_run: bool, output: &mut Output) {
+        let [a, b] = self.at;
         let [from, storage] = self.at.map(|at| at.to_string());
         let mut done = Done { from, storage, dry_run, ..Done::default() };
+        if let Err(failure) = self.equalise(path_counts, &mut done, output).await {
+            done.broken_off = true;
+            output.fail(&failure);
+        }
+        let Done { directories, different, sent, fetched, deleted, failed, .. } = &done;
+        let text = format!(
+            "{a} and {b}: {different} of {directories} directories differ, {sent} files sent \
+             to {b}, {fetched} to {a}, {deleted} deleted, {failed} failed{}{}",
+            if dry_run { " (dry run: nothing was done)" } else { "" },
+            if done.broken_off { " (broken off: not everything was compared)" } else { "" }
+        );
+        output.tell(&text, &done);
+    }
+
+    async fn equalise(
+        &mut self,
+        [this, other]: [i64; 2],
+        done: &mut Done,
+        output: &mut Output,
+    ) -> Result<(), Failure> {
+        if this != other {
+            let [a, b] = self.at;
+            return Err(Failure::Argument(format!(
+                "{a} has {this} store paths and {b} {other}: both must have the same"
+            )));
+        }
+        let paths = u8::try_from(this.clamp(0, 255)).unwrap_or(u8::MAX);
         for path in (0..paths).map(StorePath) {
             let (mut high, mut count) = (0u16, 1usize);
             while let Ok(upper) = u8::try_from(high)
@@ -179,13 +197,13 @@ impl Pair<'_> {
                     done.directories += 1;
                     if this != other {
                         done.different += 1;
-                        self.directory(path, (upper, low), &mut done, output).await?;
+                        self.directory(path, (upper, low), done, output).await?;
                     }
                 }
                 high += 1;
             }
         }
-        Ok(done)
+        Ok(())
     }
 
     /// Makes one directory equal.
@@ -325,13 +343,12 @@ impl Pair<'_> {
         loop {
             let body = self.ask(side, path, Part::Entries { high, low, after: &after }).await?;
             let server = self.server(side);
-            let page = Entries::decode(&body);
-            let page =
+            let page = Entries::decode(&body).and_then(|page| Ok((page.next(&after)?, page.all)));
+            let (next, entries) =
                 page.map_err(|source| ClientError::Answer { server, source }).doing("compare")?;
-            let last = page.all.last().map(|entry| entry.name.clone());
-            all.extend(page.all);
-            match last.filter(|last| page.more && after < *last) {
-                Some(last) => after = last,
+            all.extend(entries);
+            match next {
+                Some(next) => after = next,
                 None => return Ok(all),
             }
         }
