@@ -86,9 +86,15 @@ fn metadata_set_at_one_member_after_the_other_are_the_last_ones_everywhere() {
             for (turn, storage) in (0..).zip(&world.cluster.storages) {
                 let content = Content { seed: 100 * seed + turn, len: 3 };
                 // The file may be on its way to this one, and so may the metadata before these.
-                while let Err(error) = client.set_metadata_at(&id, content, storage.address).await {
-                    assert!(error.is_not_found(), "{id} at {}: {error}", storage.address);
-                }
+                let at = storage.address;
+                let set = async {
+                    while let Err(error) = client.set_metadata_at(&id, content, at).await {
+                        assert!(error.is_not_found(), "{id} at {at}: {error}");
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                };
+                let set = tokio::time::timeout(CONVERGE, set).await;
+                set.unwrap_or_else(|_| panic!("{id} never came to {at}"));
             }
         }
     });

@@ -1,33 +1,18 @@
 //! How far a member is behind is shown while it is away, and that it is not any more.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-
 use crate::support::checker::Facts;
 use crate::support::cluster::Daemon;
 use crate::support::history::Content;
 use crate::support::wait::{eventually, eventually_or};
 use crate::{CONVERGE, World};
 
-/// The page of metrics of a daemon.
-fn page(daemon: &Daemon) -> String {
-    let log = daemon.log();
-    let (_, rest) = log.rsplit_once("metrics at http://").expect("it says where");
-    let at = rest.split('/').next().expect("an address");
-    let mut stream = TcpStream::connect(at).expect("it listens");
-    stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").expect("it reads");
-    let mut page = String::new();
-    stream.read_to_string(&mut page).expect("it answers");
-    page
-}
-
 /// Waits until the page has all these lines.
 fn shows(daemon: &Daemon, lines: &[&str]) {
     let all = || {
-        let page = page(daemon);
+        let page = daemon.metrics();
         lines.iter().all(|line| page.lines().any(|known| known == *line)).then_some(())
     };
-    eventually_or(CONVERGE, all, || format!("{lines:?} in\n{}", page(daemon)));
+    eventually_or(CONVERGE, all, || format!("{lines:?} in\n{}", daemon.metrics()));
 }
 
 #[test]
@@ -58,9 +43,9 @@ fn what_a_member_lacks_is_shown_while_it_is_away() {
         line.and_then(|value| value.parse::<u64>().ok()).expect("the family is there")
     };
     eventually("time goes by", CONVERGE, || {
-        (1 < lag(&page(first), "fdfs_storage_exposed_seconds")).then_some(())
+        (1 < lag(&first.metrics(), "fdfs_storage_exposed_seconds")).then_some(())
     });
-    assert!(5 * 40 < lag(&page(first), "fdfs_storage_exposed_bytes"));
+    assert!(5 * 40 < lag(&first.metrics(), "fdfs_storage_exposed_bytes"));
     let state = "fdfs_tracker_storage_state{group=\"group1\",storage=\"127.0.0.2\",state=";
     shows(&world.cluster.tracker, &[&format!("{state}\"OFFLINE\"}} 1"), "fdfs_tracker_leads 1"]);
     second.start();
@@ -76,6 +61,6 @@ fn what_a_member_lacks_is_shown_while_it_is_away() {
     // Not how long: records that travel beside others do not move the time that a tracker is told
     // (sync.md 8), so it may stand a second behind the last change until the next one.
     let delay = "fdfs_tracker_storage_delay_seconds{group=\"group1\",storage=\"127.0.0.2\"} ";
-    assert!(page(&world.cluster.tracker).contains(delay), "the family is there");
+    assert!(world.cluster.tracker.metrics().contains(delay), "the family is there");
     world.check(&Facts::default());
 }

@@ -35,6 +35,7 @@ pub(crate) fn ask(to: SocketAddr, command: u8, body: &[u8]) -> Outcome {
     let exchange = || -> std::io::Result<Outcome> {
         let mut stream = TcpStream::connect(to)?;
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        stream.set_write_timeout(Some(Duration::from_secs(60)))?;
         let mut out = (body.len() as u64).to_be_bytes().to_vec();
         out.extend([command, 0]);
         out.extend(body);

@@ -8,6 +8,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// A daemon listens, or ends, within this time.
@@ -83,10 +84,21 @@ impl Daemon {
             .spawn()
             .unwrap();
         // Its first line says that it listens; the end of the stream that it has ended.
-        let mut line = String::new();
         let out = child.stdout.take().unwrap();
-        BufReader::new(out).read_line(&mut line).unwrap();
-        Self { child, dir: dir.to_owned() }
+        let daemon = Self { child, dir: dir.to_owned() };
+        let (say, said) = mpsc::channel();
+        std::thread::spawn(move || {
+            let read = BufReader::new(out).read_line(&mut String::new());
+            // Nobody hears it if it came too late.
+            let _late = say.send(read);
+        });
+        // If not, it is killed as the daemon is dropped, and the thread's reading ends with it.
+        let read = said.recv_timeout(SOON);
+        let read = read.unwrap_or_else(|_| {
+            panic!("{program} neither listens nor ends within {SOON:?}:\n{}", daemon.log())
+        });
+        read.unwrap();
+        daemon
     }
 
     pub(crate) fn has_ended(&mut self) -> bool {

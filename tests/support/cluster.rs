@@ -144,12 +144,14 @@ impl Daemon {
         fs::read_to_string(self.dir.join("log")).unwrap_or_default()
     }
 
-    /// The page of metrics of a storage with `metrics_listen = 127.0.0.1:0`.
+    /// The page of metrics of a daemon with `metrics_listen = 127.0.0.1:0`.
     pub(crate) fn metrics(&self) -> String {
         let log = self.log();
         let (_, at) = log.rsplit_once("metrics at http://").expect("its log says where");
         let at = at.split('/').next().expect("an address");
         let mut stream = std::net::TcpStream::connect(at).expect("it listens");
+        stream.set_read_timeout(Some(SOON)).expect("it is not zero");
+        stream.set_write_timeout(Some(SOON)).expect("it is not zero");
         stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").expect("it reads");
         let mut page = String::new();
         stream.read_to_string(&mut page).expect("it answers");

@@ -281,8 +281,11 @@ fn a_stream_ends_with_the_session_it_came_with() {
     let mut tab = Tab::open(&person);
     assert_eq!(person.ask("POST", "/api/logout", &[], b"").status, 204);
     // Within a few signs of life, which come four times a minute.
+    let mut signs_of_life = 0;
     while let Some(line) = tab.line() {
         assert!(!line.starts_with("event:"), "{line}");
+        signs_of_life += u32::from(line == ": still here");
+        assert!(signs_of_life < 4, "it goes on a minute after the session");
     }
 }
 

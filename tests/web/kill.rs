@@ -14,6 +14,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
@@ -78,6 +79,7 @@ fn send_around(
     let host = person.drive.url.strip_prefix("http://").unwrap();
     let mut socket = TcpStream::connect(host).unwrap();
     socket.set_read_timeout(Some(BACK_WITHIN)).unwrap();
+    socket.set_write_timeout(Some(BACK_WITHIN)).unwrap();
     let head = format!(
         "{method} {path} HTTP/1.1\r\nHost: {host}\r\nCookie: {}\r\nConnection: close\r\n\
          Content-Length: {}\r\n{headers}\r\n",
@@ -205,7 +207,9 @@ fn a_kill_at_any_step_loses_nothing_visible_and_counts_once() {
                     .map(|action| {
                         let (person, scene, kill) = (&person, &scene, &kill);
                         let name = name(action);
-                        scope.spawn(move || point(person, action, &name, scene, moment, kill))
+                        scope.spawn(move || {
+                            met(kill, |kill| point(person, action, &name, scene, moment, kill))
+                        })
                     })
                     .into();
                 before.wait();
@@ -265,6 +269,22 @@ fn nothing_is_left_over(person: &Person<'_>) {
     let report = console::done(drive, &["reconcile", "--sums"]);
     assert!(report.contains(" 0 of them belong to nothing"), "{report}");
     database::check(drive);
+}
+
+/// Runs what calls `kill` once. If it panics before that, the others that wait at the kill are
+/// met all the same, and the panic goes on.
+fn met<T>(kill: &(dyn Fn() + Sync), act: impl FnOnce(&(dyn Fn() + Sync)) -> T) -> T {
+    let called = AtomicBool::new(false);
+    let noted = || {
+        called.store(true, Ordering::Relaxed);
+        kill();
+    };
+    catch_unwind(AssertUnwindSafe(|| act(&noted))).unwrap_or_else(|why| {
+        if !called.load(Ordering::Relaxed) {
+            kill();
+        }
+        resume_unwind(why)
+    })
 }
 
 /// One action with a kill in it.
