@@ -21,6 +21,9 @@ mod seed;
 
 use std::process::ExitCode;
 
+/// What can be asked for.
+const PARTS: [&str; 4] = ["clean", "sweep", "images", "plants"];
+
 /// What a part of the layer has found.
 #[derive(Debug, Default)]
 struct Tally {
@@ -44,10 +47,14 @@ fn main() -> ExitCode {
         Some("fdfs_trackerd") => return tracker::run(args),
         _ => {}
     }
+    let wanted: Vec<_> = args.iter().map(|word| word.to_string_lossy()).collect();
+    if let Some(word) = wanted.iter().find(|word| !PARTS.contains(&word.as_ref())) {
+        println!("there is no part {word:?} of the crash layer; there are {}", PARTS.join(", "));
+        return ExitCode::FAILURE;
+    }
     daemon::sweep_leftovers();
     let seed = seed::Seed::of_this_run("crash");
-    let wanted: Vec<&str> = args.iter().filter_map(|word| word.to_str()).collect();
-    let wants = |part: &str| wanted.is_empty() || wanted.contains(&part);
+    let wants = |part: &str| wanted.is_empty() || wanted.iter().any(|word| word == part);
     let mut tally = Tally::default();
     if wants("clean") {
         tally.add(clean());
@@ -83,7 +90,14 @@ fn clean() -> Tally {
     }
     for program in ["fdfs_storaged", "fdfs_trackerd"] {
         let release = debug.join("../release").join(program);
-        for path in [debug.join(program), release].into_iter().filter(|path| path.exists()) {
+        // The release need not have been built; the debug programs are built with this one.
+        for path in [Some(debug.join(program)), Some(release).filter(|path| path.exists())] {
+            let Some(path) = path else { continue };
+            if !path.exists() {
+                println!("FAIL clean :: {} is missing: build it first", path.display());
+                tally.failed += 1;
+                continue;
+            }
             match all().find(|needle| holds(&path, needle)) {
                 Some(needle) => {
                     println!("FAIL clean :: {} holds {needle:?}", path.display());

@@ -282,7 +282,9 @@ fn count(pair: &Pair, template: &Template, operation: Operation) -> u64 {
         let end = trace.lines().position(|line| line.contains(" SyncDir "));
         return end.expect("it syncs its directory") as u64 + 1;
     }
-    trace.lines().count() as u64
+    let count = trace.lines().count() as u64;
+    assert!(0 < count, "{operation:?}: the trace saw no effect at all");
+    count
 }
 
 /// Waits until what comes by itself has come, has failed, or was the end of the daemon.
