@@ -15,7 +15,8 @@ import { Uploads } from "./uploads.js";
 
 /** @typedef {import("./api.js").User} User */
 /** @typedef {import("./browser.js").Place} Place */
-/** @typedef {{close?: () => void, changed?: (kinds: ReadonlySet<string>) => void}} View */
+/** @typedef {{close?: () => void, changed?: (kinds: ReadonlySet<string>) => void,
+ *   speak?: () => void}} View */
 
 /** When the used space is asked for after the last change. */
 const SPACE_MS = 800;
@@ -94,9 +95,11 @@ async function route() {
   showSide(false);
   const page = Object.hasOwn(PAGES, name) ? PAGES[name] : undefined;
   find("#list-view").hidden = page !== undefined;
-  const holder = find("#page-view");
+  // Each opening has a holder of its own: what comes late, of a view that was left, is not seen.
+  const last = find("#page-view");
+  const holder = /** @type {HTMLElement} */ (last.cloneNode(false));
+  last.replaceWith(holder);
   holder.hidden = page === undefined;
-  holder.replaceChildren();
   if (!page) return browser.open(placeOf(name, rest.join("/")) ?? folderPlace(ROOT));
   try {
     if (!user) await loading;
@@ -200,14 +203,11 @@ function listenToBar() {
   });
 }
 
-/** A view that is built when it is opened speaks the language of that moment: builds it anew. */
-async function reopen() {
-  const holder = find("#page-view");
-  if (holder.hidden) return;
-  const within = holder.contains(document.activeElement);
-  await route();
-  const on = holder.querySelector("[name=language]:checked");
-  if (within && on instanceof HTMLElement) on.focus();
+/** What code has put into a view is said anew; a view that cannot do so is built anew. */
+function respeak() {
+  if (find("#page-view").hidden) return;
+  if (view?.speak) view.speak();
+  else route();
 }
 
 /** Undoes what the note on the page tells, while it is there. @param {KeyboardEvent} event */
@@ -264,7 +264,7 @@ listenToPage();
 window.addEventListener("hashchange", route);
 showPrefs(find("[data-prefs]"));
 onLanguage(drawUser);
-onLanguage(reopen);
+onLanguage(respeak);
 drawPlaces(false);
 ready("files.title");
 const loading = begin();

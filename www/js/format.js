@@ -1,4 +1,5 @@
-// format.js: sizes, dates and durations as people read them. Pure but for the language in use.
+// format.js: sizes, dates, durations and browsers as people read them. Pure but for the language
+// in use.
 import { language, t } from "./i18n.js";
 
 const UNITS = Object.freeze(["B", "KB", "MB", "GB", "TB", "PB"]);
@@ -86,4 +87,30 @@ export function kindOf(node) {
   const category = node.category ?? "other";
   if (guess === "code" || category === "other") return guess ?? "other";
   return Object.hasOwn(BY_EXTENSION, category) ? /** @type {Kind} */ (category) : "other";
+}
+
+/** A browser as people call it. @param {string} agent */
+export function browserOf(agent) {
+  const names = [
+    ["Edg/", "Edge"],
+    ["OPR/", "Opera"],
+    ["Firefox/", "Firefox"],
+    ["Chrome/", "Chrome"],
+    ["Safari/", "Safari"],
+    ["curl/", "curl"],
+  ];
+  const systems = [
+    ["Android", "Android"],
+    ["iPhone", "iPhone"],
+    ["iPad", "iPad"],
+    ["Windows", "Windows"],
+    ["Mac OS", "macOS"],
+    ["Linux", "Linux"],
+  ];
+  const pick = (/** @type {string[][]} */ list) =>
+    list.find(([mark = ""]) => agent.includes(mark))?.[1];
+  return (
+    [pick(names), pick(systems)].filter((one) => one !== undefined).join(" · ") ||
+    agent.slice(0, 80)
+  );
 }

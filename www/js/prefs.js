@@ -27,6 +27,15 @@ function setTheme(chosen) {
   }
 }
 
+let rows = 0;
+
+/** All rows of one choice on the page show the same. @param {string} name @param {string} value */
+function showChosen(name, value) {
+  for (const row of document.querySelectorAll(`fieldset[data-choice="${name}"]`)) {
+    for (const input of row.querySelectorAll("input")) input.checked = input.value === value;
+  }
+}
+
 /**
  * A row of choices of which one is on.
  * @param {{name: string, title: Key, choices: readonly (readonly [string, Key | null, string?])[],
@@ -35,6 +44,9 @@ function setTheme(chosen) {
 function choice({ name, title, choices, chosen, onChoose }) {
   const set = document.createElement("fieldset");
   set.className = "choice";
+  set.dataset.choice = name;
+  rows += 1; // a page may have two: of one name, they would be one row with one choice
+  const group = `${name}-${rows}`;
   const legend = document.createElement("legend");
   legend.dataset.t = title;
   set.append(legend);
@@ -42,10 +54,13 @@ function choice({ name, title, choices, chosen, onChoose }) {
     const label = document.createElement("label");
     const input = document.createElement("input");
     input.type = "radio";
-    input.name = name;
+    input.name = group;
     input.value = value;
     input.checked = value === chosen;
-    input.addEventListener("change", () => onChoose(value));
+    input.addEventListener("change", () => {
+      showChosen(name, value);
+      onChoose(value);
+    });
     const span = document.createElement("span");
     if (key) span.dataset.t = key;
     else {

@@ -4,13 +4,14 @@ import * as api from "../api.js";
 import { copyText } from "../clip.js";
 import { answers, askText, confirm, field, openDialog } from "../dialogs.js";
 import { h, icon, note, words } from "../dom.js";
-import { shortDate, shortMoment } from "../format.js";
+import { browserOf, shortDate, shortMoment, size } from "../format.js";
 import { t, tn } from "../i18n.js";
 import { showPrefs } from "../prefs.js";
 import { qr } from "../qr.js";
 
 /** @typedef {import("../api.js").User} User */
 /** @typedef {import("../i18n.js").Key} Key */
+/** @typedef {(() => void)[]} Again what code has filled in, and does again in another language */
 
 /** @type {readonly (readonly [string, Key])[]} */
 const SCOPES = Object.freeze([
@@ -160,8 +161,8 @@ async function confirmTotp({ secret, uri }, onDone) {
   code.input.focus();
 }
 
-/** @param {User} user */
-function secondFactor(user) {
+/** @param {User} user @param {Again} again */
+function secondFactor(user, again) {
   let on = user.totp ?? false;
   const state = h("p", {});
   const button = h("button", { id: "second-factor", type: "button", class: "quiet" });
@@ -186,6 +187,7 @@ function secondFactor(user) {
     else askText(about, async (word) => confirmTotp(await api.totpBegin(word), () => set(true)));
   });
   paint();
+  again.push(paint);
   return part("totp.title", state, h("div", {}, button));
 }
 
@@ -222,33 +224,8 @@ function endTotp(onDone) {
   const dialog = openDialog({ id: "totp-off", title: t("totp.title") }, box);
 }
 
-/** A browser as people call it. @param {string} agent */
-export function browserOf(agent) {
-  const names = [
-    ["Edg/", "Edge"],
-    ["OPR/", "Opera"],
-    ["Firefox/", "Firefox"],
-    ["Chrome/", "Chrome"],
-    ["Safari/", "Safari"],
-    ["curl/", "curl"],
-  ];
-  const systems = [
-    ["Android", "Android"],
-    ["iPhone", "iPhone"],
-    ["iPad", "iPad"],
-    ["Windows", "Windows"],
-    ["Mac OS", "macOS"],
-    ["Linux", "Linux"],
-  ];
-  const pick = (/** @type {string[][]} */ list) =>
-    list.find(([mark = ""]) => agent.includes(mark))?.[1];
-  return (
-    [pick(names), pick(systems)].filter((one) => one !== undefined).join(" · ") ||
-    agent.slice(0, 80)
-  );
-}
-
-function sessions() {
+/** @param {Again} again */
+function sessions(again) {
   const list = h("ul", { class: "line-list", tLabel: "settings.sessions" });
   const load = async () => {
     const all = await api.sessions();
@@ -287,6 +264,7 @@ function sessions() {
       await load();
     });
   tell(load);
+  again.push(() => tell(load));
   return h(
     "section",
     {},
@@ -372,7 +350,8 @@ function makeToken(onMade) {
   const dialog = openDialog({ id: "token", title: t("token.title") }, box);
 }
 
-function tokens() {
+/** @param {Again} again */
+function tokens(again) {
   const list = h("ul", { class: "line-list", tLabel: "token.list", hidden: true });
   const load = async () => {
     const all = await api.tokens();
@@ -418,6 +397,7 @@ function tokens() {
     });
   };
   tell(load);
+  again.push(() => tell(load));
   return h(
     "section",
     {},
@@ -453,11 +433,10 @@ function looks() {
   return part("settings.looks", place);
 }
 
-/** Space by kind of file. */
-function space() {
+/** Space by kind of file. @param {Again} again */
+function space(again) {
   const list = h("dl", { class: "figures" });
-  tell(async () => {
-    const { size } = await import("../format.js");
+  const load = async () => {
     const { categories, trash_bytes: bin } = await api.usage();
     const rows = categories.map(({ category, files, bytes }) => [
       t(/** @type {Key} */ (`category.${category}`)),
@@ -476,22 +455,27 @@ function space() {
         ),
       ),
     );
-  });
+  };
+  tell(load);
+  again.push(() => tell(load));
   return h("section", {}, h("h2", { t: "settings.space" }), list);
 }
 
 /** @param {HTMLElement} place @param {User} user */
 export async function open(place, user) {
   const fresh = await api.session().catch(() => user); // the factor may have changed elsewhere
+  /** @type {Again} */
+  const again = [];
   place.append(
     h("div", { class: "page-head" }, h("h1", { tabindex: -1, t: "nav.settings" })),
     profile(fresh),
     looks(),
     password(),
-    secondFactor(fresh),
-    sessions(),
-    tokens(),
-    space(),
+    secondFactor(fresh, again),
+    sessions(again),
+    tokens(again),
+    space(again),
   );
-  return {};
+  // What is being filled in stays: the rest of the view speaks the other language by its marks.
+  return { speak: () => again.forEach((one) => one()) };
 }
