@@ -9,7 +9,7 @@ import { Keep } from "./keep.js";
 import { give, send } from "./sender.js";
 import { Panel } from "./transfers.js";
 import { Queue, settled } from "./upload.js";
-import { makeWay } from "./way.js";
+import { makeWays } from "./way.js";
 
 /** @typedef {import("./upload.js").Item} Item */
 /** @typedef {import("./upload.js").Found} Found */
@@ -83,14 +83,8 @@ export class Uploads {
   /** Files make their folders on the way; these have none.
    * @param {string} parent @param {readonly string[]} ways */
   async #makeEmpty(parent, ways) {
-    try {
-      for (const way of ways) {
-        const top = await makeWay(parent, way);
-        if (top) this.home.arrived(top, "");
-      }
-    } catch (error) {
-      note(words(error));
-    }
+    const errors = await makeWays(parent, ways, (top) => this.home.arrived(top, ""));
+    if (errors.length > 0) note(words(errors[0])); // one for all: the others say mostly the same
   }
 
   /** @param {File[]} files */

@@ -20,25 +20,48 @@ async function folderIn(parent, name) {
   return null;
 }
 
-/**
- * Makes the folders of a way that are not there yet.
- * @param {string} parent where it begins
- * @param {string} path names with strokes between them
- * @returns {Promise<Node | null>} the first folder on it
- * @throws {ApiError} `name_taken` by a file, and whatever making a folder may answer
- */
-export async function makeWay(parent, path) {
-  let first = null;
-  let at = parent;
-  for (const name of path.split("/")) {
-    const node = await makeFolder(at, name).catch(async (error) => {
-      const taken = error instanceof ApiError && error.code === "name_taken";
-      const there = taken ? await folderIn(at, name) : null;
-      if (there) return there;
-      throw error;
-    });
-    first ??= node;
-    at = node.id;
+/** Makes a folder, or finds the one that has the name.
+ * @param {string} parent @param {string} name @returns {Promise<Node>}
+ * @throws {ApiError} `name_taken` by a file, and whatever making a folder may answer */
+async function folderOf(parent, name) {
+  try {
+    return await makeFolder(parent, name);
+  } catch (error) {
+    const taken = error instanceof ApiError && error.code === "name_taken";
+    const there = taken ? await folderIn(parent, name) : null;
+    if (there) return there;
+    throw error;
   }
-  return first;
+}
+
+/**
+ * Makes the folders of ways that are not there yet, each once, and goes on behind a way that
+ * cannot be made.
+ * @param {string} parent where they begin
+ * @param {readonly string[]} paths names with strokes between them
+ * @param {(node: Node) => void} onTop called with the first folder of a way, once for each
+ * @returns {Promise<unknown[]>} why ways could not be made, an error for each of them
+ */
+export async function makeWays(parent, paths, onTop) {
+  /** @type {Map<string, Promise<Node>>} what failed is not asked for again either */
+  const made = new Map();
+  const errors = [];
+  for (const path of paths) {
+    let [at, way] = [parent, ""];
+    try {
+      for (const name of path.split("/")) {
+        way += `/${name}`;
+        let making = made.get(way);
+        if (!making) {
+          making = folderOf(at, name);
+          made.set(way, making);
+          if (at === parent) onTop(await making);
+        }
+        at = (await making).id;
+      }
+    } catch (error) {
+      errors.push(error);
+    }
+  }
+  return errors;
 }
