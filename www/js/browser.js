@@ -48,8 +48,8 @@ const SORT_NAMES = Object.freeze({
   size: "files.size",
   modified: "files.modified",
 });
-/** Kinds that have a picture of their own. */
-const PICTURED = new Set(["image", "video"]);
+/** Media types of which the server makes small pictures: of others it is not asked for one. */
+const PICTURED = new Set(["image/jpeg", "image/png", "image/gif", "image/webp", "image/bmp"]);
 
 export class Browser {
   /** @param {HTMLElement} root the element with the parts of a list @param {Deeds} deeds */
@@ -327,7 +327,7 @@ export class Browser {
     sign.setAttribute("aria-label", t(/** @type {Key} */ (`kind.${kind}`)));
     const picture = /** @type {HTMLImageElement} */ (find("img.thumb", row));
     const url =
-      node.kind === "file" && PICTURED.has(node.category ?? "")
+      node.kind === "file" && PICTURED.has(node.media_type ?? "")
         ? place.thumb(node, this.grid.dataset.view === "tiles" ? "medium" : "small")
         : "";
     if (picture.dataset.url === url) return;
