@@ -26,6 +26,31 @@ test("texts: English and Chinese have the same keys with the same holes", async 
   }
 });
 
+/** What the server writes into its log of deeds, as its sources say. */
+function deeds() {
+  const root = join(ROOT, "src", "web");
+  const sources = readdirSync(root, { recursive: true }).filter((name) => name.endsWith(".rs"));
+  const found = new Set();
+  for (const name of sources) {
+    const [text] = readFileSync(join(root, name), "utf8").split("#[cfg(test)]");
+    const calls = /\b(?:note|noted|deed)\([^;"]*?"(\w+)"/g;
+    const fields = /\baction(?:: | = if [^;"]*|, \w+\) = \()"(\w+)"(?: \} else \{ "(\w+)")?/g;
+    for (const [, ...words] of [...text.matchAll(calls), ...text.matchAll(fields)]) {
+      for (const one of words) if (one !== undefined) found.add(one);
+    }
+  }
+  return found;
+}
+
+test("texts: what the server notes about people has words", () => {
+  const view = readFileSync(join(www, "js", "views", "admin.js"), "utf8");
+  const found = deeds();
+  for (const one of ["login_refused", "mkdir", "share", "rename", "token_made", "upload"]) {
+    assert.ok(found.has(one), `the sources are searched: ${one}`);
+  }
+  for (const one of found) assert.ok(view.includes(`\n  ${one}: [`), `admin.js says ${one}`);
+});
+
 test("texts: every key that a page names exists, and every text is used", async () => {
   const en = await texts("en");
   const text = sources();

@@ -160,8 +160,8 @@ function accountRow(user, reload) {
   return h(
     "tr",
     {},
-    h("th", { scope: "row", text: user.name }),
-    h("td", { text: user.nickname }),
+    h("th", { scope: "row", class: "clip", title: user.name, text: user.name }),
+    h("td", { class: "clip", title: user.nickname, text: user.nickname }),
     h(
       "td",
       {},

@@ -15,6 +15,32 @@ import { table } from "./table.js";
 const LAG_S_MAX = 60;
 const SILENT_S_MAX = 90;
 const REFRESH_MS = 10_000;
+/** What the audit log calls a deed -> the texts that say it. @type {Record<string, Key[]>} */
+const DEEDS = Object.freeze({
+  admin_changed_user: ["audit.changed"],
+  admin_made_user: ["admin.new_account"],
+  admin_reset_password: ["admin.reset_password"],
+  console_reset_password: ["admin.reset_password"],
+  copy: ["keys.copy"],
+  instant_refused: ["transfer.instant", "audit.refused"],
+  login: ["login.title"],
+  login_code_refused: ["totp.title", "audit.refused"],
+  login_refused: ["login.title", "audit.refused"],
+  mkdir: ["files.new_folder"],
+  move: ["deed.move"],
+  password: ["settings.change_password"],
+  purge: ["deed.purge"],
+  register: ["register.title"],
+  rename: ["deed.rename"],
+  replace: ["conflict.replace"],
+  restore: ["deed.restore"],
+  share: ["share.go"],
+  token_made: ["token.title"],
+  totp_off: ["totp.title", "totp.turn_off"],
+  totp_on: ["totp.title", "totp.turn_on"],
+  trash: ["deed.trash"],
+  upload: ["files.upload"],
+});
 
 /** @param {Storage} one */
 function health(one) {
@@ -178,6 +204,13 @@ async function overview(place) {
   return { close: () => clearInterval(timer) };
 }
 
+/** What was done, in words; a newer server may have done what has none here.
+ * @param {string} action */
+function deed(action) {
+  const words = Object.hasOwn(DEEDS, action) ? DEEDS[action] : undefined;
+  return words ? words.map((key) => t(key)).join(" · ") : action;
+}
+
 /** @param {HTMLElement} place */
 async function auditLog(place) {
   const list = table(
@@ -192,7 +225,7 @@ async function auditLog(place) {
         {},
         h("td", { text: shortMoment(entry.at_ms) }),
         h("td", { text: entry.actor_name ?? "–" }),
-        h("td", { text: entry.action }),
+        h("td", { class: "deed", text: deed(entry.action) }),
         h("td", { text: entry.address }),
         h("td", { class: "wrap", text: entry.detail }),
       ),
