@@ -1,7 +1,6 @@
 // chinese.mjs: Chinese names in every place a name can stand, on pages in Chinese.
 import assert from "node:assert/strict";
-import { download, makeFile, register, rowOf, test, uploaded, visit } from "./harness.mjs";
-import { go } from "./nodes.mjs";
+import { download, go, makeFile, register, rowOf, test, uploaded, visit } from "./harness.mjs";
 
 const FOLDER = "合同与发票（二〇二六）";
 const FILE = "报告·终稿①.txt";

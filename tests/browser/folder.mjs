@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import {
-  drop, focused, makeFile, makeFolder, register, rowOf, tabTo, test, uploaded, visit,
+  drop, focusOn, makeFile, makeFolder, register, rowOf, tabTo, test, uploaded, visit,
 } from "./harness.mjs";
 
 const names = (page) => page.locator("#rows .row .name").allTextContents();
@@ -58,6 +58,31 @@ test("folder: what is dropped comes with its empty folders, beside the old", asy
   await page.waitForSelector("#empty:not([hidden])");
   assert.deepEqual(
     await page.locator("#crumbs a").allTextContents(), ["All files", "项目", "空的", "更深"]);
+  await visitor.close();
+});
+
+test("folder: empty folders are made once each, whatever one of them meets", async (world) => {
+  const visitor = await visit(world);
+  visitor.allow(/^409 \/api\/disk$/);
+  const { page } = visitor;
+  await register(visitor);
+  await page.setInputFiles("#picker", await makeFile(world.dir, "taken", 100));
+  await rowOf(page, "taken").waitFor();
+  const root = join(world.dir, "ways");
+  for (const one of ["一", "二", "三"]) {
+    mkdirSync(join(root, "taken", one), { recursive: true }); // where a file has the name
+    mkdirSync(join(root, "wide", one), { recursive: true });
+  }
+  const asked = [];
+  page.on("request", (request) => {
+    if (request.method() !== "POST" || !request.url().endsWith("/api/disk")) return;
+    asked.push(request.postDataJSON().name);
+  });
+  await drop(visitor, [join(root, "taken"), join(root, "wide")]);
+  await page.locator(".note").filter({ hasText: "already taken" }).waitFor();
+  assert.deepEqual(asked.sort(), ["taken", "wide", "一", "三", "二"].sort());
+  await page.locator("#rows").getByTitle("wide").click();
+  for (const one of ["一", "二", "三"]) await rowOf(page, one).waitFor();
   await visitor.close();
 });
 
@@ -130,7 +155,7 @@ test("folder: the keyboard alone makes a folder, walks the list and opens it", a
   const { page } = visitor;
   await register(visitor);
   await page.keyboard.press("Tab");
-  assert.equal(await focused(page), "skip");
+  await focusOn(page, "skip");
   for (const name of ["alpha", "beta", "gamma"]) {
     await tabTo(page, "make-folder");
     await page.keyboard.press("Enter");
@@ -140,9 +165,9 @@ test("folder: the keyboard alone makes a folder, walks the list and opens it", a
   }
   await tabTo(page, "alpha");
   await page.keyboard.press("End");
-  assert.equal(await focused(page), "gamma");
+  await focusOn(page, "gamma");
   await page.keyboard.press("ArrowUp");
-  assert.equal(await focused(page), "beta");
+  await focusOn(page, "beta");
   await page.keyboard.press("Enter");
   await page.getByRole("heading", { name: "beta" }).waitFor();
   await visitor.close();

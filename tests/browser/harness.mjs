@@ -10,7 +10,9 @@ import { once } from "node:events";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
+import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { isDeepStrictEqual } from "node:util";
 import { chromium } from "playwright-core";
 
 export const HERE = dirname(fileURLToPath(import.meta.url));
@@ -65,8 +67,8 @@ function adminOf(text = "") {
  * is its run directory and $ADMIN the line that told its administrator, if they are known.
  */
 export async function openSite() {
-  const { URL: url, RUN: run, ADMIN: admin } = process.env;
-  if (url) return { url: url.replace(/\/$/, ""), run, admin: adminOf(admin), close: () => {} };
+  const { URL: url, RUN: run, ADMIN: told } = process.env;
+  if (url) return { url: url.replace(/\/$/, ""), run, admin: adminOf(told), close: () => {} };
   const script = join(ROOT, "tests", "support", "serve-stack.sh");
   const child = spawn(script, EDITS, { stdio: ["pipe", "pipe", "inherit"] });
   const ended = once(child, "exit");
@@ -82,7 +84,9 @@ export async function openSite() {
     child.stdin.end();
     await ended;
   };
-  return { url: facts.url, run: facts.run, admin: adminOf(facts.admin), close };
+  const admin = adminOf(facts.admin);
+  if (!admin) throw new Error(`the stack told of no administrator: ${facts.admin}`);
+  return { url: facts.url, run: facts.run, admin, close };
 }
 
 export function openBrowser() {
@@ -132,8 +136,6 @@ function watch(page, url, visitor) {
 
 /** An answer that belongs to an upload: this content is new here, so it is to be sent. */
 export const NEW_HERE = /^404 \/api\/instant\/\w+$/;
-/** A file that ends like a picture and holds none has no small picture. */
-export const NO_PICTURE = /^404 \/api\/(share\/\w+\/)?thumb\/\d+\?size=\w+$/;
 
 /** Whoever is there now; a test that fails leaves them behind. */
 const visitors = new Set();
@@ -174,6 +176,14 @@ export async function visit({ browser, url }, options = {}) {
   visitors.add(visitor);
   return visitor;
 }
+
+/** Opens a view by its address; the page has heard of it when this is over. */
+export const go = (page, hash) => page.evaluate((to) => new Promise((resolve) => {
+  const before = location.hash;
+  window.addEventListener("hashchange", () => resolve(undefined), { once: true });
+  location.hash = to;
+  if (location.hash === before) resolve(undefined); // it is there already: nothing is told
+}), hash);
 
 export async function ready(page) {
   await page.waitForSelector("html[data-ready]");
@@ -272,6 +282,18 @@ export const focused = (page) => page.evaluate(() => {
   return at.id || at.querySelector(".name")?.textContent || at.textContent.trim();
 });
 
+/** Waits until what is read is what is wanted. */
+export async function reaches(wanted, read) {
+  const until = Date.now() + STEP_MS_MAX;
+  for (let last = await read(); !isDeepStrictEqual(last, wanted); last = await read()) {
+    if (until < Date.now()) assert.deepEqual(last, wanted);
+    await setTimeout(20);
+  }
+}
+
+/** Waits until that has the focus. */
+export const focusOn = (page, wanted) => reaches(wanted, () => focused(page));
+
 /** Presses the tab key until that has the focus, which must be seen on each stop of the way. */
 export async function tabTo(page, wanted, key = "Tab") {
   for (let presses = 0; presses < 60; presses += 1) {
@@ -289,8 +311,8 @@ export async function tabTo(page, wanted, key = "Tab") {
 
 /** Downloads a file of the list by its button; the path of what arrived, and the name offered. */
 export async function download(page, name) {
-  const arriving = page.waitForEvent("download");
-  await rowOf(page, name).locator(".get").click();
-  const arrived = await arriving;
+  const [arrived] = await Promise.all([
+    page.waitForEvent("download"), rowOf(page, name).locator(".get").click(),
+  ]);
   return { path: await arrived.path(), name: arrived.suggestedFilename() };
 }

@@ -1,7 +1,6 @@
 // keyboard.mjs: the main flows by the keyboard alone: no mouse, no script that moves the focus.
-import assert from "node:assert/strict";
 import {
-  focused, makeFile, makeFolder, PASSWORD, ready, register, rowOf, tabTo, test, visit,
+  focusOn, makeFile, makeFolder, PASSWORD, ready, register, rowOf, tabTo, test, visit,
 } from "./harness.mjs";
 
 /** An account with a folder, and a page in front of which nobody is logged in. */
@@ -21,7 +20,7 @@ const told = (page, text) => page.locator(".note").filter({ hasText: text }).wai
 test("keyboard: log in, upload, rename, move, share, trash, undo, log out", async (world) => {
   const { visitor, page, name } = await prepared(world);
   const { keyboard } = page;
-  assert.equal(await focused(page), "name");
+  await focusOn(page, "name");
   await keyboard.type(name);
   await tabTo(page, "password");
   await keyboard.type(PASSWORD);
@@ -38,13 +37,13 @@ test("keyboard: log in, upload, rename, move, share, trash, undo, log out", asyn
 
   await tabTo(page, "目标");
   await keyboard.press("ArrowDown");
-  assert.equal(await focused(page), "报告.txt");
+  await focusOn(page, "报告.txt");
   await keyboard.press("F2");
   await keyboard.type("总结");
   await keyboard.press("Enter");
   await rowOf(page, "总结.txt").waitFor();
   await told(page, "Renamed");
-  assert.equal(await focused(page), "总结.txt");
+  await focusOn(page, "总结.txt");
 
   await keyboard.press("Shift+M");
   await page.locator("#picker-dialog .picker button").waitFor();
@@ -59,16 +58,16 @@ test("keyboard: log in, upload, rename, move, share, trash, undo, log out", asyn
   await rowOf(page, "总结.txt").waitFor();
 
   await keyboard.press("End"); // the focus stayed in the list
-  assert.equal(await focused(page), "总结.txt");
+  await focusOn(page, "总结.txt");
   await keyboard.press("Shift+S");
   await page.waitForSelector("#share-dialog");
   await keyboard.press("Enter");
   await page.locator("#shared .qr").waitFor();
-  assert.equal(await focused(page), "copy-share");
+  await focusOn(page, "copy-share");
   await keyboard.press("Escape");
   await page.waitForSelector("#shared", { state: "detached" });
 
-  assert.equal(await focused(page), "总结.txt");
+  await focusOn(page, "总结.txt");
   await keyboard.press("Delete");
   await told(page, "1 item moved to the recycle bin");
   await rowOf(page, "总结.txt").waitFor({ state: "detached" });

@@ -3,9 +3,7 @@
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import {
-  load, makeFile, NEW_HERE, NO_PICTURE, register, rowOf, test, visit,
-} from "./harness.mjs";
+import { load, makeFile, NEW_HERE, register, rowOf, test, visit } from "./harness.mjs";
 import { wave } from "./seed.mjs";
 
 const HACK = "window.hacked=1";
@@ -61,7 +59,7 @@ function id3(tags) {
 
 async function upload(world, files) {
   const visitor = await visit(world);
-  visitor.allow(NEW_HERE, NO_PICTURE);
+  visitor.allow(NEW_HERE);
   const { page } = visitor;
   await register(visitor);
   const paths = files.map(([name, content]) => {
@@ -168,7 +166,7 @@ test("preview: pictures zoom and lead on; code, sound and Chinese PDF are shown"
     ["5 旧.txt", Buffer.from([0xc4, 0xe3, 0xba, 0xc3])],
   ]);
   await page.waitForFunction(() => {
-    const small = [...document.querySelectorAll("#rows img.thumb")];
+    const small = [...document.querySelectorAll("#rows img.thumb.shown")];
     return small.some((img) => img.naturalWidth > 0 && img.naturalWidth <= 1280);
   });
   await open(page, "1 图.png");
@@ -205,6 +203,27 @@ test("preview: pictures zoom and lead on; code, sound and Chinese PDF are shown"
   await page.locator("#preview pre", { hasText: "你好" }).waitFor();
   await page.getByRole("button", { name: "Previous file" }).click();
   await page.locator("#preview-title", { hasText: "4 sound.wav" }).waitFor();
+  await shut(page);
+  await visitor.close();
+});
+
+test("preview: a picture that cannot be read keeps its sign, and says so", async (world) => {
+  const signature = Buffer.from("\x89PNG\r\n\x1a\n", "latin1");
+  const visitor = await visit(world);
+  visitor.allow(NEW_HERE, /^404 \/api\/thumb\/\d+\?size=small$/);
+  const { page } = visitor;
+  await register(visitor);
+  const path = join(world.dir, "坏.png");
+  writeFileSync(path, Buffer.concat([signature, Buffer.alloc(500, "x")]));
+  const [none] = await Promise.all([
+    page.waitForResponse((answer) => answer.url().includes("/api/thumb/")),
+    page.setInputFiles("#picker", path),
+  ]);
+  assert.equal(none.status(), 404);
+  await rowOf(page, "坏.png").locator("svg.kind").waitFor();
+  assert.equal(await page.locator("#rows .thumb.shown").count(), 0);
+  await open(page, "坏.png");
+  await page.locator("#preview .no-preview").waitFor();
   await shut(page);
   await visitor.close();
 });

@@ -21,6 +21,8 @@ import "./big.mjs";
 import "./hostile.mjs";
 import "./weight.mjs";
 import "./looks.mjs";
+import "./settings.mjs";
+import "./resume.mjs";
 
 /** No test takes this long unless it hangs. */
 const TEST_MS_MAX = Number(process.env.TEST_MS_MAX ?? 300_000);
@@ -32,6 +34,10 @@ function within(ms, promise) {
   });
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
+
+/** What was rejected and nobody waited for, as after a test that has failed: never the end. */
+const stray = [];
+process.on("unhandledRejection", (error) => stray.push(error));
 
 /** What every open page of a failed test shows. */
 async function keepPages(browser, name) {
@@ -46,20 +52,8 @@ async function keepPages(browser, name) {
   }
 }
 
-/** The flows of a back end that has events, resumable uploads and second factors. */
-async function addWhatThereIs(url) {
-  const { status } = await fetch(`${url}/api/events/health`);
-  if (status !== 200) {
-    console.log("absent: live events; settings.mjs and resume.mjs wait for them");
-    return;
-  }
-  await import("./settings.mjs");
-  await import("./resume.mjs");
-}
-
 async function main() {
   const site = await openSite();
-  await addWhatThereIs(site.url);
   const words = process.argv.slice(2);
   const chosen = declared().filter(({ name }) =>
     words.length === 0 || words.some((word) => name.includes(word)));
@@ -85,6 +79,8 @@ async function main() {
     }
   }
   await browser.close();
+  for (const error of stray) console.log(`left behind: ${error?.stack ?? error}`);
+  if (total.failed === 0) total.failed = stray.length; // else it may be what a failure left
   await site.close(total.failed > 0);
   close();
   console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);

@@ -5,7 +5,7 @@ import { createHmac } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
-  makeFile, NEW_HERE, newName, NO_PICTURE, PASSWORD, register, rowOf, visit,
+  makeFile, NEW_HERE, newName, PASSWORD, register, rowOf, visit,
 } from "./harness.mjs";
 
 /** Files that are only looked at from outside. */
@@ -125,7 +125,7 @@ async function shares(page, id) {
 /** The disk of one user, and everything the views of it show. */
 async function disk(world) {
   const visitor = await visit(world);
-  visitor.allow(NEW_HERE, NO_PICTURE);
+  visitor.allow(NEW_HERE);
   const { page } = visitor;
   const name = await register(visitor, { nickname: "林小雨" });
   const folder = (title, parent) => call(page, "POST", "/api/disk", { name: title, parent });

@@ -2,6 +2,7 @@
 // administrator's view of everybody's.
 import assert from "node:assert/strict";
 import {
+  go,
   makeFile,
   newName,
   PASSWORD,
@@ -12,7 +13,6 @@ import {
   test,
   visit,
 } from "./harness.mjs";
-import { go } from "./nodes.mjs";
 import { totp as code, TOTP_MS as STEP_MS } from "./seed.mjs";
 
 async function logIn(page, url, name, password) {
@@ -156,5 +156,34 @@ test("settings: the administrator makes accounts, sees the cluster and the log",
   await page.getByRole("link", { name: "Audit log" }).click();
   await page.getByRole("columnheader", { name: "When" }).waitFor();
   await page.locator("tbody tr").first().waitFor();
+  await visitor.close();
+});
+
+test("settings: another language leaves what is being filled in", async (world) => {
+  const visitor = await visit(world);
+  const { page } = visitor;
+  await register(visitor);
+  await go(page, "#/settings");
+  await page.getByText("This one").waitFor();
+  await page.getByLabel("Nickname").fill("half a na");
+  await page.getByLabel("Current password").fill("half a word");
+  const view = page.locator("#page-view");
+  await view.getByRole("radio", { name: "中文" }).check();
+  // What the server told stands there in Chinese, too: it was written anew.
+  await view.getByText("目前只凭密码即可登录").waitFor();
+  await view.locator(".tag").getByText("当前", { exact: true }).waitFor();
+  await view.locator(".figure").filter({ hasText: "图片" }).waitFor();
+  assert.equal(await page.getByLabel("昵称").inputValue(), "half a na");
+  assert.equal(await page.getByLabel("当前密码").inputValue(), "half a word");
+  assert.ok(await view.getByRole("radio", { name: "中文" }).evaluate((one) =>
+    one === document.activeElement), "the focus stays");
+  // The other place of this choice shows the same, and each is a row of its own.
+  await page.click("#account");
+  const menu = page.locator("#account-menu");
+  assert.ok(await menu.getByRole("radio", { name: "中文" }).isChecked());
+  await menu.getByRole("radio", { name: "English" }).check();
+  await view.getByText("This one").waitFor();
+  assert.equal(await page.getByLabel("Nickname").inputValue(), "half a na");
+  assert.ok(await view.getByRole("radio", { name: "English" }).isChecked());
   await visitor.close();
 });

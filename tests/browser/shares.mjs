@@ -1,7 +1,7 @@
 // shares.mjs: sharing with a code, visiting without an account, saving to another disk, stopping.
 import assert from "node:assert/strict";
-import { makeFolder, register, rowOf, test, visit } from "./harness.mjs";
-import { go, withFiles } from "./nodes.mjs";
+import { go, makeFolder, register, rowOf, test, visit } from "./harness.mjs";
+import { withFiles } from "./nodes.mjs";
 
 /** Shares what a row shows; answers the link and the code. */
 async function share(page, name, { code, open = false } = {}) {
@@ -80,6 +80,28 @@ test("shares: a visitor who has to log in first comes back to the share", async 
   await guest.page.waitForURL(/share\.html/);
   await rowOf(guest.page, "present.txt").waitFor();
   await guest.close();
+  await visitor.close();
+});
+
+test("shares: a view that comes late, after another, is not seen in that one", async (world) => {
+  const { visitor, page } = await withFiles(world, ["late.txt"]);
+  let release;
+  const held = new Promise((resolve) => { release = resolve; });
+  await page.route("**/js/views/shares.js*", async (route) => {
+    await held;
+    await route.continue();
+  });
+  await go(page, "#/shares");
+  await go(page, "#/public");
+  const heads = page.locator("#page-view h1");
+  await heads.waitFor();
+  const shown = await heads.textContent();
+  const late = page.waitForResponse((answer) =>
+    new URL(answer.url()).pathname === "/api/shares");
+  release();
+  await late; // it asks for what it shows when it stands somewhere
+  assert.deepEqual(await heads.allTextContents(), [shown]);
+  await page.unroute("**/js/views/shares.js*");
   await visitor.close();
 });
 

@@ -1,6 +1,6 @@
 // tabs.mjs: two tabs show one disk: what is done in one is seen in the other, whatever it is.
-import { makeFile, makeFolder, rowOf, test } from "./harness.mjs";
-import { go, withFiles } from "./nodes.mjs";
+import { go, makeFile, makeFolder, rowOf, test } from "./harness.mjs";
+import { withFiles } from "./nodes.mjs";
 
 const gone = (page, name) => rowOf(page, name).waitFor({ state: "detached" });
 const press = async (page, name, key) => {

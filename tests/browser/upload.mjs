@@ -4,7 +4,7 @@ import { randomUUID } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
-  digest, download, drop, makeFile, makeFolder, NEW_HERE, NO_PICTURE, register, rowOf, test,
+  digest, download, drop, makeFile, makeFolder, NEW_HERE, register, rowOf, test,
   transferOf, uploaded, visit,
 } from "./harness.mjs";
 
@@ -23,7 +23,7 @@ async function throttle(visitor, bytesPerSecond) {
 /** Uploads a photo and a large file with a Chinese name, downloads both, compares the bytes. */
 export async function roundTrip(world, megabytes) {
   const visitor = await visit(world);
-  visitor.allow(NEW_HERE, NO_PICTURE);
+  visitor.allow(NEW_HERE);
   const { page } = visitor;
   await page.goto(`${visitor.url}/login.html`);
   const photo = join(world.dir, "photo.jpg");
@@ -74,7 +74,7 @@ test("upload: many at once, an empty one among them", async (world) => {
 
 test("upload: files that are pasted go into the folder that is open", async (world) => {
   const visitor = await visit(world);
-  visitor.allow(NEW_HERE, NO_PICTURE);
+  visitor.allow(NEW_HERE);
   const { page } = visitor;
   await register(visitor);
   await makeFolder(page, "剪贴");
@@ -94,7 +94,10 @@ test("upload: files that are pasted go into the folder that is open", async (wor
   assert.equal(readFileSync(back.path, "utf8"), "粘贴的内容");
   await paste("#search-input", "not this one.txt");
   await paste("body", "and this.txt");
+  await uploaded(page, "and this.txt");
   await rowOf(page, "and this.txt").waitFor();
+  // What came before it would be in the queue before it.
+  assert.equal(await transferOf(page, "not this one.txt").count(), 0, "a field takes what is its");
   assert.equal(await rowOf(page, "not this one.txt").count(), 0, "a field takes what is for it");
   await visitor.close();
 });

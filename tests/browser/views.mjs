@@ -1,11 +1,10 @@
 // views.mjs: a walk through every view of the pages, stopping at each for a look. What a look is,
 // the caller says: `walk.look(name)`. Holds no test.
-import { makeFile, PASSWORD, ready, rowOf } from "./harness.mjs";
+import { go, makeFile, PASSWORD, ready, rowOf } from "./harness.mjs";
 
 /** @typedef {{page: import("playwright-core").Page, url: string, seeded: any, tag: string,
  *   world: any, look: (view: string, tall?: boolean) => Promise<void>}} Walk */
 
-const go = (page, hash) => page.evaluate((to) => { location.hash = to; }, hash);
 const shut = async (page, selector) => {
   await page.keyboard.press("Escape");
   await page.waitForSelector(selector, { state: "detached" });

@@ -1,10 +1,30 @@
 // weight.mjs: what the first visit of the files page costs, and the rules it is served under.
 import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
-import { NO_PICTURE, register, STEP_MS_MAX, test, visit } from "./harness.mjs";
+import { register, STEP_MS_MAX, test, visit } from "./harness.mjs";
 import { seed } from "./seed.mjs";
 
 const FIRST_LOAD_BYTES_MAX = 150 * 1024;
+
+/** The stream of live events has no end; everything else counts, and comes to one.
+ * @param {import("playwright-core").Request} request */
+const counts = (request) => new URL(request.url()).pathname !== "/api/events";
+
+/** Knows what a page is asking for; what it gives waits until that is nothing. */
+function underWay(page) {
+  const open = new Set();
+  page.on("request", (request) => counts(request) && open.add(request));
+  for (const end of ["requestfinished", "requestfailed"]) {
+    page.on(end, (request) => open.delete(request));
+  }
+  return async () => {
+    const until = Date.now() + STEP_MS_MAX;
+    while (open.size !== 0) {
+      assert.ok(Date.now() < until, "the page goes on loading");
+      await page.waitForFunction(() => true, undefined, { polling: "raf" });
+    }
+  };
+}
 
 test("weight: the first load of the files page is small and all our own", async (world) => {
   const before = await visit(world);
@@ -15,14 +35,7 @@ test("weight: the first load of the files page is small and all our own", async 
   const { page, url } = visitor;
   const bodies = new Map();
   const reading = [];
-  const open = new Set();
-  // The stream of live events has no end; everything else counts, and comes to one.
-  /** @param {import("playwright-core").Request} request */
-  const counts = (request) => new URL(request.url()).pathname !== "/api/events";
-  page.on("request", (request) => counts(request) && open.add(request));
-  for (const end of ["requestfinished", "requestfailed"]) {
-    page.on(end, (request) => open.delete(request));
-  }
+  const nothingOpen = underWay(page);
   page.on("response", (response) => {
     if (!counts(response.request())) return;
     const read = response.body().then((body) => bodies.set(response.url(), body), () => {});
@@ -30,11 +43,7 @@ test("weight: the first load of the files page is small and all our own", async 
   });
   await page.goto(`${url}/files.html`);
   await page.waitForSelector("#empty:not([hidden])");
-  const until = Date.now() + STEP_MS_MAX;
-  while (open.size !== 0) {
-    assert.ok(Date.now() < until, "the page goes on loading");
-    await page.waitForFunction(() => true, undefined, { polling: "raf" });
-  }
+  await nothingOpen();
   await Promise.all(reading);
   let bytes = 0;
   for (const body of bodies.values()) bytes += body.length === 0 ? 0 : gzipSync(body).length;
@@ -78,12 +87,18 @@ test("weight: how the pages load: first paint, shifts of the layout, long tasks"
     ["a visitor's", `/share.html#/${shared.open}`, "#rows .row", undefined],
   ]) {
     const visitor = await visit(world, { storageState: session });
-    visitor.allow(NO_PICTURE);
     const { page } = visitor;
+    const nothingOpen = underWay(page);
     await page.addInitScript(observe);
     await page.goto(`${visitor.url}${path}`);
     await page.locator(sign).first().waitFor();
     await page.waitForFunction(() => window.seen.paint > 0);
+    await nothingOpen();
+    // What came last is laid out, and the observers have heard of it.
+    await page.evaluate(() => new Promise((resolve) => {
+      const then = window.requestAnimationFrame;
+      then(() => then(() => setTimeout(resolve, 0)));
+    }));
     const facts = await page.evaluate(() => ({
       ...window.seen, whole: Math.round(performance.now()),
       requests: performance.getEntriesByType("resource").length + 1,

@@ -8,8 +8,8 @@ import { settled } from "./upload.js";
 const STORE = "uploads";
 /** Changes are written together, this often. */
 const WRITE_MS = 400;
-/** Records of one transaction: 50,000 in one would hold up everything else. */
-const WRITE_ITEMS = 500;
+/** Records of one transaction: whoever types waits for one of them, at most. */
+const WRITE_ITEMS = 200;
 /** Another tab that lives answers within this time. */
 const ANSWER_MS = 250;
 
