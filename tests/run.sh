@@ -23,7 +23,7 @@ P6 nothing half written is visible                  | unit system crash
 P7 members become equal, byte for byte              | cluster
 P8 a deleted file never comes back                  | system cluster unit
 P9 routing is rebuilt after the loss of trackers    | system
-P10 partitions cause no loss                        |
+P10 partitions cause no loss                        | cluster
 P11 a full disk refuses cleanly and recovers        | unit crash
 P12 a slow part does not slow the others            | cluster load
 P13 clocks may be wrong                             | cluster

@@ -15,6 +15,7 @@ mod filling; // new members, replaced disks
 mod hanging; // a member that does not answer
 mod killing; // members die in turn under load
 mod lag; // how far a member is behind
+mod partition; // networks that are cut
 mod removing; // a member leaves for good
 mod repairing; // bytes change on a disk
 mod resyncing; // a log is lost
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use net::client::pool::PoolSettings;
 use proto::fileid::FileId;
 use proto::ids::GroupName;
 use proto::status::StorageState;
@@ -47,6 +49,8 @@ struct World {
     history: Arc<History>,
     runtime: tokio::runtime::Runtime,
     seed: Seed,
+    /// How long clients wait.
+    timeouts: PoolSettings,
 }
 
 impl World {
@@ -65,7 +69,8 @@ impl World {
         let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cluster-{name}.jsonl"));
         let history = Arc::new(History::create(&kept));
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        Self { cluster, history, runtime: runtime.expect("threads start"), seed }
+        let timeouts = PoolSettings::default();
+        Self { cluster, history, runtime: runtime.expect("threads start"), seed, timeouts }
     }
 
     fn start_all(&self, started: usize) {
@@ -77,7 +82,7 @@ impl World {
     }
 
     fn client(&self, number: u32) -> Recorder {
-        Recorder::new(&self.history, number, self.cluster.tracker.address)
+        Recorder::with(&self.history, number, self.cluster.tracker.address, self.timeouts)
     }
 
     /// Until `count` members are in service.

@@ -28,12 +28,22 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     pub(crate) fn new(history: &Arc<History>, number: u32, tracker: SocketAddr) -> Self {
+        Self::with(history, number, tracker, PoolSettings::default())
+    }
+
+    /// The same with time-outs of its own.
+    pub(crate) fn with(
+        history: &Arc<History>,
+        number: u32,
+        tracker: SocketAddr,
+        settings: PoolSettings,
+    ) -> Self {
         let world = World {
             clock: Arc::new(SystemClock::new()),
             random: Arc::new(OsRandom),
             net: Arc::new(TcpNet),
         };
-        let client = Client::new(world, PoolSettings::default(), vec![tracker]);
+        let client = Client::new(world, settings, vec![tracker]);
         Self { client, history: Arc::clone(history), number }
     }
 

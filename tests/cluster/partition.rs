@@ -1,0 +1,92 @@
+//! Networks that are cut between members, between a member and its tracker, and around a member:
+//! nothing acknowledged is lost, no answer is wrong, and members become equal when it heals.
+//!
+//! The test's thread gets a network namespace of its own, and with it all that it starts. Packets
+//! between two addresses then vanish by a rule of routing, as behind a broken switch: what is
+//! connected hangs, what connects times out.
+
+use std::process::Command;
+use std::time::Duration;
+
+use crate::support::checker::Facts;
+use crate::support::history::now_ms;
+use crate::support::wait::{eventually, eventually_or};
+use crate::{CONVERGE, Load, World, refusals};
+
+/// What is acknowledged while a network is cut.
+const EVENTS_WHILE: usize = 100;
+/// The tracker, the first member and all clients are at `.1`.
+const FIRST: &str = "127.0.0.1";
+const SECOND: &str = "127.0.0.2";
+const THIRD: &str = "127.0.0.3";
+/// From whom to whom no packet gets.
+type Cut = &'static [(&'static str, &'static str)];
+const BETWEEN_TWO: Cut = &[(SECOND, THIRD), (THIRD, SECOND)];
+const ONE_WAY: Cut = &[(THIRD, SECOND)];
+/// The second member has the third alone.
+const FROM_THE_TRACKER: Cut = &[(SECOND, FIRST), (FIRST, SECOND)];
+const AROUND_ONE: Cut = &[(THIRD, FIRST), (FIRST, THIRD), (THIRD, SECOND), (SECOND, THIRD)];
+
+fn ip(args: &str) {
+    let done = Command::new("ip").args(args.split(' ')).output().expect("iproute2 is installed");
+    assert!(done.status.success(), "ip {args}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+/// Gives this thread, and what it starts from now on, a network with a loopback device alone.
+fn own_network() {
+    let new = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET);
+    new.expect("root may have a network namespace: run the tests as root");
+    ip("link set lo up");
+    // Local addresses are looked up by the very first rule; ours go before it.
+    ip("rule add pref 10 lookup local");
+    ip("rule del pref 0");
+}
+
+fn rule(what: &str, cut: Cut) {
+    for (from, to) in cut {
+        ip(&format!("rule {what} pref 5 from {from} to {to} blackhole"));
+    }
+}
+
+/// Cuts, waits until `noticed` by who is concerned and until the rest has gone on, and heals.
+/// Returns when it was cut.
+fn hold(world: &World, cut: Cut, noticed: impl Fn() -> Option<()>) -> (u64, u64) {
+    let (from, before) = (now_ms(), world.history.events().len());
+    rule("add", cut);
+    eventually_or(CONVERGE, noticed, || format!("{cut:?} is not noticed"));
+    eventually("the load goes on", CONVERGE, || {
+        (before + EVENTS_WHILE < world.history.events().len()).then_some(())
+    });
+    rule("del", cut);
+    world.wait_for_active(3);
+    (from, now_ms())
+}
+
+#[test]
+fn a_network_that_is_cut_loses_nothing() {
+    own_network();
+    let mut world = World::prepare("partition", 3, "connect_timeout = 1\nnetwork_timeout = 3\n");
+    world.timeouts.connect_timeout = Duration::from_secs(1);
+    world.timeouts.network_timeout = Duration::from_secs(3);
+    world.start_all(3);
+    let load = Load::start(&world, 4);
+    let lost = |member: usize, peer: &str| {
+        let line = format!("fdfs_storage_peer_connected{{peer=\"{peer}\"}} 0");
+        world.cluster.storages[member].metrics().lines().any(|known| known == line)
+    };
+    let offline = |member: &str| {
+        let line = format!(
+            "fdfs_tracker_storage_state{{group=\"group1\",storage=\"{member}\",state=\"OFFLINE\"}} 1"
+        );
+        world.cluster.tracker.metrics().lines().any(|known| known == line)
+    };
+    hold(&world, BETWEEN_TWO, || (lost(1, THIRD) && lost(2, SECOND)).then_some(()));
+    hold(&world, ONE_WAY, || (lost(1, THIRD) && lost(2, SECOND)).then_some(()));
+    let mut down = Vec::new();
+    down.push(hold(&world, FROM_THE_TRACKER, || {
+        (offline(SECOND) && lost(0, SECOND)).then_some(())
+    }));
+    down.push(hold(&world, AROUND_ONE, || (offline(THIRD) && lost(2, SECOND)).then_some(())));
+    load.stop(&world);
+    world.check(&Facts { allowed: refusals(), cut_off: down, ..Facts::default() });
+}
