@@ -2,7 +2,7 @@
 //! until its record is in the log.
 //!
 //! ```text
-//! data/.tmp/log <the record, each slash as two blanks>    empty; the name says all
+//! data/.tmp/log <the record, each slash as two blanks>    the name says all
 //! ```
 //!
 //! A process that dies between the two leaves the note, and the next start records what has
@@ -11,7 +11,12 @@
 //! system, whose journal keeps that order, so it needs no sync of its own. One that is left
 //! although nothing happened, or twice, does no harm. Edits have notes of their own.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{
+    collections::HashSet,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context as _;
 use proto::{
@@ -30,7 +35,7 @@ use crate::{
 };
 
 /// A note that stands.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[must_use = "a note is forgotten once its record is in the log"]
 pub(crate) struct Owed {
     disk: Arc<dyn Disk>,
@@ -44,15 +49,64 @@ impl Owed {
         place: &Place,
         record: &Record,
     ) -> Result<Self, WriteError> {
-        let doing = "note a record";
-        let line = record.line().map_err(io::Error::other).map_err(WriteError::disk(doing))?;
-        let path = place.owed(&line.trim_end().replace('/', "  "));
+        let path = Self::path_of(place, record)?;
         match disk.create(&path) {
             // Of the same change a moment ago, which did not succeed.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            other => drop(other.map_err(WriteError::disk(doing))?),
+            other => drop(other.map_err(WriteError::disk("note a record"))?),
         }
         Ok(Self { disk: Arc::clone(disk), path })
+    }
+
+    /// Removes `file`, noting before that `record` has to be in the log then; the note, or
+    /// nothing if there is no such file. Blocks.
+    ///
+    /// Where there is no room for the note the file itself becomes it: a full disk, or one
+    /// without a free inode, gets room again by removing.
+    pub(crate) fn remove(
+        disk: &Arc<dyn Disk>,
+        place: &Place,
+        record: &Record,
+        file: &Path,
+    ) -> Result<Option<Self>, WriteError> {
+        let gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        let doing = "remove the file";
+        match Self::note(disk, place, record) {
+            Ok(owed) => match disk.remove(file) {
+                Ok(()) => Ok(Some(owed)),
+                Err(error) if gone(&error) => {
+                    owed.forget();
+                    Ok(None)
+                }
+                Err(error) => {
+                    owed.forget_if(disk.stat(file).is_ok());
+                    Err(WriteError::disk(doing)(error))
+                }
+            },
+            Err(error) if is_full(error.io()) => {
+                let path = Self::path_of(place, record)?;
+                match disk.rename_new(file, &path) {
+                    Ok(()) => Ok(Some(Self { disk: Arc::clone(disk), path })),
+                    Err(error) if gone(&error) => Ok(None),
+                    Err(error) => Err(WriteError::disk(doing)(error)),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn path_of(place: &Place, record: &Record) -> Result<PathBuf, WriteError> {
+        let line = record.line().map_err(io::Error::other);
+        let line = line.map_err(WriteError::disk("note a record"))?;
+        Ok(place.owed(&line.trim_end().replace('/', "  ")))
+    }
+
+    /// Forgets the note of a change that did not happen; where that is not certain it stays for
+    /// the next start. Blocks.
+    pub(crate) fn forget_if(self, certain: bool) {
+        if certain {
+            self.forget();
+        }
     }
 
     /// The record is in the log, or the change did not happen. Blocks.
@@ -67,6 +121,11 @@ impl Owed {
     }
 }
 
+/// Whether there was no room for a new file.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// Records what an earlier process had changed and not recorded. To be called before the port
 /// is open, after the edits are finished.
 pub(crate) fn settle(
@@ -76,19 +135,24 @@ pub(crate) fn settle(
     log: &mut Log,
 ) -> anyhow::Result<()> {
     let tail = log.tail().context("read the end of the binlog")?;
-    let recorded = |line: &str| tail.lines().any(|known| known == line);
+    let recorded: HashSet<&str> = tail.lines().collect();
     for place in places.iter() {
+        let mut lines = String::new();
         let notes = place.all_owed().context("list the notes of records")?;
         for (_, text) in &notes {
             let line = text.replace("  ", "/");
             let due = due(disk, place, sums, &line, places.count());
             for line in due.with_context(|| format!("complete {line:?}"))? {
-                if !recorded(&line) {
-                    log::info!("recorded what an earlier process had done: {line}");
-                    log.append(&format!("{line}\n"))?;
-                    log.sync()?;
+                if !recorded.contains(line.as_str()) {
+                    log::info!("an earlier process had not recorded what it did: {line}");
+                    lines.push_str(&line);
+                    lines.push('\n');
                 }
             }
+        }
+        if !lines.is_empty() {
+            log.append(&lines)?;
+            log.sync()?;
         }
         for (path, _) in &notes {
             disk.remove(path).with_context(|| format!("remove {}", path.display()))?;
@@ -120,7 +184,8 @@ fn due(
         Act::Create | Act::Update | Act::Link if there(&name)? => lines.push(line.to_owned()),
         Act::Rename => {
             let old = record.extra.as_deref().map(|old| FileName::parse(old, paths)).transpose()?;
-            if there(&name)? && !old.is_some_and(|old| there(&old).unwrap_or(true)) {
+            let old = old.map(|old| there(&old)).transpose()?;
+            if there(&name)? && old != Some(true) {
                 lines.push(line.to_owned());
             }
         }
@@ -128,7 +193,9 @@ fn due(
             lines.push(line.to_owned());
             sums.remove(&name, true)?;
             // It goes with its file; the process may have died between the two.
-            if let Some(metadata) = name.metadata().filter(|name| there(name).unwrap_or(false)) {
+            if let Some(metadata) = name.metadata()
+                && there(&metadata)?
+            {
                 let mtime = disk.stat(&place.file(&metadata))?.mtime;
                 disk.remove(&place.file(&metadata))?;
                 disk.sync_dir(&place.dir(metadata.dir()))?;

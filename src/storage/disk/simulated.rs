@@ -25,6 +25,10 @@ pub enum Plan {
     FailFrom(u64, i32),
     /// The process dies before this effect: it and all later ones have no effect.
     Die(u64),
+    /// No new file can be made: there is no free inode.
+    NoInode,
+    /// The same, until the process dies before this effect.
+    NoInodeThenDie(u64),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,6 +176,16 @@ impl SimulatedDisk {
         self.world.lock().unwrap()
     }
 
+    /// Counts an effect that needs an inode.
+    fn making(&self) -> io::Result<MutexGuard<'_, World>> {
+        const ENOSPC: i32 = 28;
+        let world = self.effect()?;
+        match world.plan {
+            Plan::NoInode | Plan::NoInodeThenDie(_) => Err(io::Error::from_raw_os_error(ENOSPC)),
+            _ => Ok(world),
+        }
+    }
+
     /// Counts an effect; an error if the plan says so. `hint` for writes: half of it happens.
     fn effect(&self) -> io::Result<MutexGuard<'_, World>> {
         let mut world = self.lock();
@@ -180,7 +194,7 @@ impl SimulatedDisk {
         let errno = match world.plan {
             Plan::Fail(at, errno) if at == now => Some(errno),
             Plan::FailFrom(at, errno) if at <= now => Some(errno),
-            Plan::Die(at) if at <= now => Some(5),
+            Plan::Die(at) | Plan::NoInodeThenDie(at) if at <= now => Some(5),
             _ => None,
         };
         match errno {
@@ -261,7 +275,7 @@ impl World {
 
 impl Disk for SimulatedDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        let mut world = self.effect()?;
+        let mut world = self.making()?;
         if world.cached.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }

@@ -165,6 +165,7 @@ fn rename(store: &Store, old: &FileName) -> Result<Renamed, ServiceError> {
             _ => break,
         };
         if let Err(error) = outcome {
+            owed.forget_if(step == Step::Name);
             give_up(store, path, commit, fault_of(&error));
             return Err(error.into());
         }

@@ -135,15 +135,6 @@ fn remove_one(
     at: u32,
 ) -> Result<Option<(Record, Owed)>, WriteError> {
     let record = own(at, Act::Delete, name);
-    let owed = Owed::note(&store.disk, place, &record)?;
-    match store.disk.remove(&place.file(name)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            owed.forget();
-            Ok(None)
-        }
-        other => {
-            other.map_err(WriteError::disk("remove the file"))?;
-            Ok(Some((record, owed)))
-        }
-    }
+    let owed = Owed::remove(&store.disk, place, &record, &place.file(name))?;
+    Ok(owed.map(|owed| (record, owed)))
 }

@@ -200,7 +200,10 @@ fn change(
     };
     match perform(store, &mut commit, place, (metadata_name, at), content.as_deref().zip(sums)) {
         Ok(()) => Ok(Some((commit, line, owed))),
-        Err(error) => Err((Some(commit), error.into())),
+        Err(error) => {
+            owed.forget_if(commit.step() <= Some(Step::Name));
+            Err((Some(commit), error.into()))
+        }
     }
 }
 

@@ -197,6 +197,72 @@ async fn a_refused_upload_leaves_nothing_behind() {
     }
 }
 
+/// Notes of records that are owed to the binlog.
+fn notes(disk: &SimulatedDisk) -> usize {
+    let is_note = |path: &PathBuf| path.to_string_lossy().contains("/.tmp/log ");
+    disk.files().keys().filter(|path| is_note(path)).count()
+}
+
+#[tokio::test]
+async fn a_change_that_fails_leaves_no_note_of_it() {
+    for operation in OPERATIONS {
+        let effects = run(operation, Plan::Nothing).await.2;
+        for nth in 1..=effects {
+            let (disk, told, _) = run(operation, Plan::Fail(nth, EIO)).await;
+            if told.outcome.is_ok() {
+                continue;
+            }
+            let files = disk.files();
+            let metadata = files.get(&path(&format!("{}-m", told.before)));
+            let happened = match operation {
+                Operation::Upload(_) => false,
+                Operation::SetMetadata => metadata.is_some_and(|found| found == NEW.as_bytes()),
+                Operation::Delete => !files.contains_key(&path(&told.before)),
+            };
+            assert_eq!(0 < notes(&disk), happened, "{operation:?}, effect {nth}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn where_no_file_can_be_made_files_can_be_deleted() {
+    let disk = SimulatedDisk::with_dirs(&["/base", "/base/data", SYNC]);
+    let mut served = Served::open(&disk);
+    let name = served.upload(b"content").await.unwrap();
+    served.set_metadata(&name, OLD).await.unwrap();
+    disk.plan(Plan::NoInode);
+    assert_eq!(served.upload(b"more").await.err(), Some(ENOSPC as u8));
+    served.delete(&name).await.unwrap();
+    let left: Vec<_> = disk.files().into_keys().collect();
+    assert!(left.iter().all(|path| path.starts_with(SYNC)), "{left:?}");
+    let log = disk.files().remove(&Path::new(SYNC).join("binlog.000")).unwrap();
+    let log = String::from_utf8(log).unwrap();
+    assert!(log.contains(&format!(" D {name}\n")) && log.contains(&format!(" D {name}-m\n")));
+    served.close().await;
+}
+
+#[tokio::test]
+async fn a_death_after_a_file_became_the_note_of_its_deletion_is_made_good() {
+    for nth in 1.. {
+        let disk = SimulatedDisk::with_dirs(&["/base", "/base/data", SYNC]);
+        let mut served = Served::open(&disk);
+        let name = served.upload(b"content").await.unwrap();
+        // Its note cannot be made, and then the process dies.
+        disk.plan(Plan::NoInodeThenDie(nth));
+        let deleted = served.delete(&name).await.is_ok();
+        served.close().await;
+        let disk = disk.after_kill();
+        Served::open(&disk).close().await;
+        let log = disk.files().remove(&Path::new(SYNC).join("binlog.000")).unwrap();
+        let recorded = String::from_utf8(log).unwrap().contains(&format!(" D {name}\n"));
+        let gone = !disk.files().contains_key(&path(&name));
+        assert_eq!((recorded, notes(&disk)), (gone, 0), "effect {nth}");
+        if deleted {
+            break;
+        }
+    }
+}
+
 #[tokio::test]
 async fn after_a_failed_sync_nothing_is_written_before_a_restart() {
     let disk = SimulatedDisk::with_dirs(&["/base", "/base/data", SYNC]);

@@ -157,15 +157,18 @@ async fn store_content(
         Ok(placed) => placed,
         Err(failed) => {
             let undo = give_up(store, path, commit, fault_of_service(&failed.error));
-            let shared = Arc::clone(store);
-            let name = failed.placed;
-            store.on(path).run(move || take_back(&shared, name.as_ref(), undo)).await;
+            if let Some(placed) = failed.placed {
+                let Placed { name, owed, .. } = *placed;
+                let shared = Arc::clone(store);
+                store.on(path).run(move || take_back(&shared, &name, owed, undo)).await;
+            }
             return Err(failed.error);
         }
     };
     let Placed { name, record: line, owed } = placed;
     let (shared, undone) = (Arc::clone(store), name.clone());
-    let undo = move |undo| take_back(&shared, Some(&undone), undo);
+    let again = owed.clone();
+    let undo = move |undo| take_back(&shared, &undone, again, undo);
     let durable = record(store, path, commit, &[line], undo).await?;
     store.on(path).run(move || owed.forget()).await;
     let mut body = Vec::new();
@@ -242,10 +245,10 @@ struct Placed {
     owed: Owed,
 }
 
-/// A file that did not get that far, and its name if it is visible.
+/// A file that did not get that far; with its name if it is visible.
 struct Failed {
     error: ServiceError,
-    placed: Option<FileName>,
+    placed: Option<Box<Placed>>,
 }
 
 /// Performs the steps of `commit` up to the log. Blocks.
@@ -278,7 +281,7 @@ fn finish(
             }
         };
         if let Err(error) = outcome {
-            return Err(Failed { error, placed: placed.map(|placed| placed.name) });
+            return Err(Failed { error, placed: placed.map(Box::new) });
         }
         commit.done();
     }
@@ -323,11 +326,15 @@ fn place(store: &Store, receiving: &mut Receiving, naming: Naming) -> Result<Pla
             Ok(()) => return Ok(Placed { record, name, owed }),
             Err(error) if !taken(&error) => {
                 forget_sums(store, &name);
+                owed.forget();
                 return Err(error.into());
             }
             // The clock was set back: draw again.
             Err(_) if matches!(naming, Naming::Own(_)) => owed.forget(),
-            Err(_) => return Err(ServiceError::Exists),
+            Err(_) => {
+                owed.forget();
+                return Err(ServiceError::Exists);
+            }
         }
     }
     Err(ServiceError::Exists)
@@ -340,15 +347,16 @@ fn fault_of_service(error: &ServiceError) -> Fault {
     }
 }
 
-/// Removes a name that was made but may not be answered. Blocks.
-fn take_back(store: &Store, name: Option<&FileName>, undo: Undo) {
-    let file = name.and_then(|name| store.file(name)).map(|(_, file)| file);
-    if let (Undo::RemoveName, Some(name), Some(file)) = (undo, name, file) {
-        match store.disk.remove(&file) {
-            Ok(()) => forget_sums(store, name),
-            Err(error) => {
-                log::error!("remove {} after a failed upload: {error}", file.display());
-            }
+/// Removes a name that was made but may not be answered, and the note of it. Blocks.
+fn take_back(store: &Store, name: &FileName, owed: Owed, undo: Undo) {
+    let Some((_, file)) = store.file(name).filter(|_| undo == Undo::RemoveName) else { return };
+    match store.disk.remove(&file) {
+        Ok(()) => {
+            forget_sums(store, name);
+            owed.forget();
+        }
+        Err(error) => {
+            log::error!("remove {} after a failed upload: {error}", file.display());
         }
     }
 }
