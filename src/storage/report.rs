@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeSet,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -31,6 +31,7 @@ use crate::{
     disk::port,
     parameters::MEGABYTE_SHIFT,
     start::IdentityFile,
+    state::identity::Identity,
     store::Store,
     sync::peers::Peers,
 };
@@ -53,10 +54,7 @@ pub(crate) struct Reporter {
     pub(crate) id: Option<StorageId>,
     pub(crate) up_since: UnixTime,
     pub(crate) peers: Arc<Peers>,
-    /// Trackers that have accepted a join.
-    joined: Mutex<Vec<SocketAddr>>,
-    /// Trackers that do not know the source of our files.
-    without_source: Mutex<BTreeSet<SocketAddr>>,
+    trackers: Mutex<Trackers>,
     // Held over a question: only one session may ask for the source of the initial copy.
     arranging: tokio::sync::Mutex<()>,
 }
@@ -72,21 +70,8 @@ impl Reporter {
         id: Option<StorageId>,
     ) -> Self {
         let up_since = UnixTime(i64::try_from(world.clock.now().secs()).unwrap_or(i64::MAX));
-        let (joined, arranging) = (Mutex::default(), tokio::sync::Mutex::default());
-        let without_source = Mutex::default();
-        Self {
-            world,
-            config,
-            store,
-            identity,
-            peers,
-            port,
-            id,
-            up_since,
-            joined,
-            without_source,
-            arranging,
-        }
+        let (trackers, arranging) = (Mutex::default(), tokio::sync::Mutex::default());
+        Self { world, config, store, identity, peers, port, id, up_since, trackers, arranging }
     }
 
     /// Talks to one tracker until the program ends.
@@ -177,16 +162,13 @@ impl Reporter {
         join.encode(&mut body);
         let answer = exchange(conn, Command::StorageJoin, &body).await?;
         let answer = JoinAnswer::decode(&answer)?;
-        let mut joined = self.joined.lock().expect("no code panics while holding this lock");
-        if !joined.contains(&tracker) {
-            joined.push(tracker);
-        }
+        self.trackers().joined.insert(tracker);
         Ok(answer.state)
     }
 
     /// What we know of our own state (storage.md 6.4).
     fn own_state(&self) -> ReportedState {
-        let joined = self.joined.lock().expect("no code panics while holding this lock").len();
+        let joined = self.trackers().joined.len();
         match self.peers.own_state() {
             Some(state) => ReportedState::Known(state),
             None if self.config.trackers.len() <= joined.max(1) => {
@@ -231,6 +213,10 @@ impl Reporter {
                 self.save_source(None, 0).await;
                 self.notify(conn).await
             }
+            Ok(()) => {
+                self.trackers().knows_source(tracker);
+                Ok(())
+            }
             outcome => outcome,
         }
     }
@@ -239,24 +225,19 @@ impl Reporter {
     /// word is; before any tracker has said who leads, that of all that we have joined, if they
     /// are the most (storage.md 6.3, step 4).
     fn is_orphaned(&self, tracker: SocketAddr) -> bool {
-        let joined = self.joined.lock().expect("no code panics while holding this lock");
-        let without = self.without_source.lock();
-        let mut without = without.expect("no code panics while holding this lock");
-        without.insert(tracker);
-        let most = self.config.trackers.len() < joined.len().saturating_mul(2);
-        self.leads(tracker) || (most && joined.iter().all(|tracker| without.contains(tracker)))
+        let all = self.trackers().lacks_source(tracker, self.config.trackers.len());
+        self.leads(tracker) || all
+    }
+
+    fn trackers(&self) -> MutexGuard<'_, Trackers> {
+        self.trackers.lock().expect("no code panics while holding this lock")
     }
 
     /// As a new member: the next session asks who fills us.
     async fn begin_anew(&self) {
+        self.trackers().another_source();
         let file = Arc::clone(&self.identity);
-        let save = move || {
-            file.update(|identity| {
-                identity.sync_old_done = false;
-                identity.sync_source = None;
-                identity.sync_until = 0;
-            })
-        };
+        let save = move || file.update(Identity::begin_anew);
         if let Err(error) = self.store.gate.run(save).await {
             log::error!("save .data_init_flag: {error}");
         }
@@ -271,6 +252,7 @@ impl Reporter {
     }
 
     async fn save_source(&self, source: Option<StorageId>, until: i64) {
+        self.trackers().another_source();
         let file = Arc::clone(&self.identity);
         let save = move || {
             file.update(|identity| {
@@ -354,8 +336,55 @@ impl Reporter {
     }
 }
 
+/// What the trackers have said of us.
+#[derive(Debug, Default)]
+struct Trackers {
+    /// Those that have accepted a join.
+    joined: BTreeSet<SocketAddr>,
+    /// Those that do not know the source of our files, the present one.
+    without_source: BTreeSet<SocketAddr>,
+}
+
+impl Trackers {
+    /// This one does not know the source; true if that is what all say that we have joined, and
+    /// they are the most of `count`.
+    fn lacks_source(&mut self, tracker: SocketAddr, count: usize) -> bool {
+        self.without_source.insert(tracker);
+        let most = count < self.joined.len().saturating_mul(2);
+        most && self.joined.is_subset(&self.without_source)
+    }
+
+    /// This one knows it, whatever it said before.
+    fn knows_source(&mut self, tracker: SocketAddr) {
+        self.without_source.remove(&tracker);
+    }
+
+    /// What was said was said of another source.
+    fn another_source(&mut self) {
+        self.without_source.clear();
+    }
+}
+
 fn megabytes(space: port::Space) -> Space {
     let megabytes =
         |bytes: u64| Megabytes(i64::try_from(bytes >> MEGABYTE_SHIFT).unwrap_or(i64::MAX));
     Space { total: megabytes(space.total), free: megabytes(space.free) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_tracker_said_of_the_source_lasts_until_it_says_otherwise() {
+        let at = |last: u8| SocketAddr::from(([10, 0, 0, last], 22122));
+        let mut trackers = Trackers { joined: [at(1), at(2)].into(), ..Trackers::default() };
+        assert!(!trackers.lacks_source(at(1), 3));
+        trackers.knows_source(at(1));
+        assert!(!trackers.lacks_source(at(2), 3), "the first one knows it by now");
+        assert!(trackers.lacks_source(at(1), 3));
+        trackers.another_source();
+        assert!(!trackers.lacks_source(at(1), 3), "nobody has spoken of that one yet");
+        assert!(!Trackers::default().lacks_source(at(1), 3), "one of three");
+    }
 }

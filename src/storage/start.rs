@@ -140,10 +140,7 @@ fn check_mark(
     identity.update(|identity| {
         identity.marks.insert(number, new_mark);
         if emptied {
-            // As a new member: another one fills it, and it is in service when it has all.
-            identity.sync_old_done = false;
-            identity.sync_source = None;
-            identity.sync_until = 0;
+            identity.begin_anew();
         }
     })?;
     if emptied {

@@ -65,6 +65,13 @@ impl Identity {
         }
     }
 
+    /// As a new member: another one fills us, and we are in service when we have all.
+    pub fn begin_anew(&mut self) {
+        self.sync_old_done = false;
+        self.sync_source = None;
+        self.sync_until = 0;
+    }
+
     pub fn parse(text: &str) -> Result<Self, BadIdentity> {
         let required = |key| super::value(text, key).ok_or(BadIdentity::Missing(key));
         let number = |key, value: &str| value.parse().map_err(|_| BadIdentity::Value(key));
