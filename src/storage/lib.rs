@@ -33,6 +33,8 @@ mod start; // what lies on the disks at start-up
 
 mod store; // what all handlers share
 
+mod dir; // the files of one directory, in order
+
 mod away; // pure: members that were silent lately
 
 mod progress; // how far each peer has got

@@ -91,14 +91,6 @@ impl Tombs {
         self.names.iter().map(|(name, at)| (name.as_str(), *at))
     }
 
-    /// Those whose names begin like this, by name.
-    pub fn below<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, u32)> {
-        let bounds = (Bound::Included(prefix), Bound::Unbounded);
-        let from = self.names.range::<str, _>(bounds);
-        let named = from.map(|(name, at)| (name.as_str(), *at));
-        named.take_while(move |(name, _)| name.starts_with(prefix))
-    }
-
     /// Those behind `name`, by name.
     pub fn after<'a>(&'a self, name: &str) -> impl Iterator<Item = (&'a str, u32)> + use<'a> {
         let bounds = (Bound::Excluded(name), Bound::Unbounded);

@@ -132,7 +132,8 @@ pub struct Entry {
 
 impl Entry {
     /// Bytes before the name.
-    const FIXED_LEN: usize = 26;
+    /// Bytes besides the name.
+    pub const FIXED_LEN: usize = 26;
 
     /// A number that two entries of the same content have in common. The time is left out: it
     /// says nothing about bytes.
