@@ -135,6 +135,9 @@ fn scrub(store: &Store, page: &mut Page) {
     page.value("fdfs_storage_scrub_files_total", &[], files);
     page.counter("fdfs_storage_scrub_bytes_total", "Bytes that the scrub has read.");
     page.value("fdfs_storage_scrub_bytes_total", &[], bytes);
+    let family = "fdfs_storage_scrub_unreadable_total";
+    page.counter(family, "Directories that the scrub could not read.");
+    page.value(family, &[], store.scrub.unreadable.load(Ordering::Relaxed));
     let family = "fdfs_storage_scrub_age_seconds";
     page.gauge(family, "Time since the scrub had read all of a store path.");
     let now = store.clock.now().secs();

@@ -11,7 +11,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -112,6 +112,8 @@ pub(crate) struct Store {
     names: Mutex<RecentNames>,
     // Held while a file changes, which takes disk time: the one lock that may see a wait.
     changing: Vec<tokio::sync::Mutex<()>>,
+    /// How often each was taken.
+    turns: Vec<AtomicU64>,
     /// The next store path in turn, or the one chosen by free space.
     next_path: AtomicUsize,
 }
@@ -157,6 +159,7 @@ impl Store {
         let mut changing = Vec::new();
         changing
             .resize_with(NAME_LOCKS * parts.places.iter().count(), || tokio::sync::Mutex::new(()));
+        let turns = changing.iter().map(|_| AtomicU64::new(0)).collect();
         let gates = parts.places.iter().map(|_| Gate::new(parts.jobs_per_path)).collect();
         let room = || Arc::new(tokio::sync::Semaphore::new(ARRIVING_MAX));
         let arriving = parts.places.iter().map(|_| room()).collect();
@@ -186,6 +189,7 @@ impl Store {
             health: Mutex::new(Health::new(&parts.read_only)),
             names: Mutex::new(RecentNames::default()),
             changing,
+            turns,
             next_path: AtomicUsize::new(0),
         }
     }
@@ -296,18 +300,38 @@ impl Store {
 
     /// Waits until nobody else changes this file.
     pub(crate) async fn lock_name(&self, name: &FileName) -> tokio::sync::MutexGuard<'_, ()> {
+        let index = self.lock_of(name);
+        let lock = self.changing.get(index).expect("there is a lock for every remainder");
+        let guard = lock.lock().await;
+        if let Some(turns) = self.turns.get(index) {
+            turns.fetch_add(1, Ordering::Relaxed);
+        }
+        guard
+    }
+
+    fn lock_of(&self, name: &FileName) -> usize {
         let mut hasher = DefaultHasher::new();
         name.hash(&mut hasher);
         let index = usize::try_from(hasher.finish() % NAME_LOCKS as u64).unwrap_or(0);
-        let index = index + NAME_LOCKS * usize::from(name.store_path().0);
-        self.changing.get(index).expect("there is a lock for every remainder").lock().await
+        index + NAME_LOCKS * usize::from(name.store_path().0)
     }
 
     /// The same for a name that may be that of metadata, which are locked with their file.
     pub(crate) async fn lock_file(&self, name: &FileName) -> tokio::sync::MutexGuard<'_, ()> {
-        let file = name.as_str().strip_suffix("-m");
-        let file = file.and_then(|file| FileName::parse(file, self.places.count()).ok());
-        self.lock_name(file.as_ref().unwrap_or(name)).await
+        self.lock_name(self.locked_with(name).as_ref().unwrap_or(name)).await
+    }
+
+    /// How often the lock of this file was taken: a file whose number is the same has not
+    /// changed. To be asked with the lock held.
+    pub(crate) fn turn(&self, name: &FileName) -> u64 {
+        let index = self.lock_of(self.locked_with(name).as_ref().unwrap_or(name));
+        self.turns.get(index).map_or(0, |turns| turns.load(Ordering::Relaxed))
+    }
+
+    /// The file with which metadata are locked.
+    fn locked_with(&self, name: &FileName) -> Option<FileName> {
+        let file = name.as_str().strip_suffix("-m")?;
+        FileName::parse(file, self.places.count()).ok()
     }
 
     /// Whether this path takes uploads, and whether it takes changes.

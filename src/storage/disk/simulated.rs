@@ -57,6 +57,7 @@ struct World {
     durable: BTreeMap<PathBuf, Node>,
     plan: Plan,
     effects: u64,
+    bytes_read: u64,
     /// Who removed a file last.
     remover: Option<std::thread::ThreadId>,
 }
@@ -105,6 +106,7 @@ impl SimulatedDisk {
             durable: names,
             plan: Plan::Nothing,
             effects: 0,
+            bytes_read: 0,
             remover: None,
         };
         Self { world: Arc::new(Mutex::new(world)) }
@@ -120,6 +122,11 @@ impl SimulatedDisk {
     /// Effects since the plan was set.
     pub fn effects(&self) -> u64 {
         self.lock().effects
+    }
+
+    /// Bytes of files that were read, since the beginning.
+    pub fn bytes_read(&self) -> u64 {
+        self.lock().bytes_read
     }
 
     /// The thread that removed a file last.
@@ -407,11 +414,12 @@ impl DiskFile for SimulatedFile {
     }
 
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
-        let world = self.disk.effect()?;
+        let mut world = self.disk.effect()?;
         let content = &world.contents[self.content].cached;
         let rest = content.get(offset as usize..).unwrap_or(&[]);
         let count = rest.len().min(out.len());
         out[..count].copy_from_slice(&rest[..count]);
+        world.bytes_read += count as u64;
         Ok(count)
     }
 

@@ -44,6 +44,8 @@ pub(crate) struct Settings {
 pub(crate) struct Numbers {
     files: AtomicU64,
     bytes: AtomicU64,
+    /// Directories that could not be read.
+    pub(crate) unreadable: AtomicU64,
     /// When the last whole pass over each store path ended, in Unix seconds.
     ended: Mutex<BTreeMap<StorePath, u64>>,
 }

@@ -22,6 +22,7 @@ use net::{
 };
 use proto::{
     fileid::{FileId, FileName, Kind as NameKind},
+    ids::StorePath,
     status::Status,
     storage::{PASSED_ON, info::InfoFlags},
 };
@@ -29,6 +30,7 @@ use proto::{
 use super::plan::again_after;
 use crate::{
     commit::{Durability, Retire},
+    dir::list,
     disk::{
         layout::Place,
         port::{Kind, Open},
@@ -43,6 +45,9 @@ use crate::{
 const OPEN_MAX: usize = 10_000;
 /// Longest time without a look at what is due.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// How long damaged copies are kept that were replaced, and how often that is looked at.
+const KEEP_DAMAGED_SECS: u64 = 30 * 24 * 3600;
+const PURGE_EVERY: Duration = Duration::from_secs(6 * 3600);
 /// Ask without a sum and without a complaint, of the member alone.
 const FACTS: InfoFlags = InfoFlags(3);
 /// One piece of what is copied.
@@ -80,7 +85,13 @@ enum Useless {
 /// Repairs until the program ends.
 pub(super) async fn keep(store: Arc<Store>, mut stop: Stop) {
     let mut open: BTreeMap<FileName, Case> = BTreeMap::new();
+    let mut purged = None;
     loop {
+        let now = store.clock.moment();
+        if purged.is_none_or(|purged| PURGE_EVERY <= now.since(purged)) {
+            purged = Some(now);
+            purge_all(&store).await;
+        }
         for name in store.sums.damage.take() {
             if open.len() < OPEN_MAX || open.contains_key(&name) {
                 let due = store.clock.moment();
@@ -183,23 +194,28 @@ fn is_damaged(store: &Store, name: &FileName) -> bool {
     }
 }
 
-/// Repairs a file from one member.
+/// Repairs a file from one member. After a sync that failed nothing is written to its store path
+/// any more.
 async fn from(store: &Arc<Store>, name: &FileName, member: SocketAddr) -> Result<Mended, Useless> {
+    let outcome = fetch_and_put(store, name, member).await;
+    if let Err(Useless::Write(WriteError::Sync { .. })) = &outcome {
+        store.retire(name.store_path(), Retire::Path);
+    }
+    outcome
+}
+
+async fn fetch_and_put(
+    store: &Arc<Store>,
+    name: &FileName,
+    member: SocketAddr,
+) -> Result<Mended, Useless> {
     let (staged, temporary) = fetch(store, name, member).await?;
     let _alone = store.lock_file(name).await;
     let (shared, fetched) = (Arc::clone(store), name.clone());
     let job = move || put(&shared, &fetched, staged, &temporary);
     let path = name.store_path();
-    match store.on(path).run(job).await {
-        Ok(Some(aside)) => Ok(Mended::By(member, aside)),
-        Ok(None) => Ok(Mended::Needless),
-        Err(error) => {
-            if let Useless::Write(WriteError::Sync { .. }) = &error {
-                store.retire(path, Retire::Path);
-            }
-            Err(error)
-        }
-    }
+    let aside = store.on(path).run(job).await?;
+    Ok(aside.map_or(Mended::Needless, |aside| Mended::By(member, aside)))
 }
 
 /// Fetches a file from a member, with the time that it has there, into a temporary file.
@@ -263,24 +279,34 @@ fn put(
 }
 
 /// Where damaged copies are kept.
-pub(super) fn aside_dir(place: &Place) -> PathBuf {
+fn aside_dir(place: &Place) -> PathBuf {
     place.data().parent().unwrap_or(Path::new("/")).join("damaged")
 }
 
 /// Copies what is left of a damaged file to where it is kept; what cannot be read is zeros.
 /// Blocks.
-fn set_aside(store: &Store, place: &Place, name: &FileName, file: &Path) -> io::Result<PathBuf> {
+fn set_aside(
+    store: &Store,
+    place: &Place,
+    name: &FileName,
+    file: &Path,
+) -> Result<PathBuf, WriteError> {
+    let aside = || WriteError::disk("keep the damaged copy");
     let dir = aside_dir(place);
     match store.disk.make_dir(&dir) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        Err(_) => {}
-        Ok(()) => dir.parent().map_or(Ok(()), |above| store.disk.sync_dir(above))?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => {
+            made.map_err(aside())?;
+            let synced = dir.parent().map_or(Ok(()), |above| store.disk.sync_dir(above));
+            synced.map_err(WriteError::sync("the store path"))?;
+        }
     }
     let (now, chance) = (store.now(), store.random.u32());
     let text = name.true_name().replace('/', "-");
     let to = dir.join(format!("{text}.{now}-{chance:08x}"));
-    let from = store.disk.open(file, Open::Read)?;
-    let (len, copy) = (from.stat()?.len, store.disk.create(&to)?);
+    let from = store.disk.open(file, Open::Read).map_err(aside())?;
+    let len = from.stat().map_err(aside())?.len;
+    let copy = store.disk.create(&to).map_err(aside())?;
     let mut at = 0u64;
     while at < len {
         let wanted = usize::try_from(len.saturating_sub(at)).unwrap_or(PIECE_BYTES);
@@ -290,12 +316,36 @@ fn set_aside(store: &Store, place: &Place, name: &FileName, file: &Path) -> io::
             Ok(count) => piece.truncate(count),
             Err(_) => piece.fill(0),
         }
-        copy.write_at(at, &piece)?;
+        copy.write_at(at, &piece).map_err(aside())?;
         at = at.saturating_add(piece.len() as u64);
     }
-    copy.sync_data()?;
-    store.disk.sync_dir(&dir)?;
+    copy.sync_data().map_err(WriteError::sync("the damaged copy"))?;
+    store.disk.sync_dir(&dir).map_err(WriteError::sync("the directory of damaged copies"))?;
     Ok(to)
+}
+
+/// Removes damaged copies that were replaced long ago. Blocks.
+fn purge(store: &Store, place: &Place, now: u64) -> io::Result<()> {
+    let dir = aside_dir(place);
+    for name in list(store, &dir, "")? {
+        let file = dir.join(name);
+        let since = u64::try_from(store.disk.stat(&file)?.mtime).unwrap_or(0);
+        if KEEP_DAMAGED_SECS < now.saturating_sub(since) {
+            store.disk.remove(&file)?;
+        }
+    }
+    Ok(())
+}
+
+/// The same on all store paths.
+async fn purge_all(store: &Arc<Store>) {
+    for path in (0..=u8::MAX).map(StorePath).take(store.places.iter().count()) {
+        let (shared, now) = (Arc::clone(store), store.clock.now().secs());
+        let job = move || shared.places.get(path).map_or(Ok(()), |p| purge(&shared, p, now));
+        if let Err(error) = store.on(path).run(job).await {
+            log::warn!("remove old damaged copies of {path}: {error}");
+        }
+    }
 }
 
 #[cfg(test)]
@@ -397,6 +447,39 @@ mod tests {
         put(&served.store, &name, staged, &at).unwrap().unwrap();
         let exam = served.store.sums.examine(&name, &file).unwrap();
         assert_eq!((exam.state, exam.sums), (State::Good, SumsState::Good));
+        served.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_sync_that_fails_while_a_copy_is_fetched_or_kept_is_told_as_one() {
+        let content = vec![7; 1000];
+        let mut failed_syncs = 0;
+        for nth in 1.. {
+            let (disk, served, name, _) = damaged(&content).await;
+            disk.plan(Plan::Fail(nth, 5));
+            let done = fetched(&served.store, &content)
+                .map_err(Useless::from)
+                .and_then(|(staged, at)| put(&served.store, &name, staged, &at));
+            failed_syncs += u32::from(matches!(done, Err(Useless::Write(WriteError::Sync { .. }))));
+            served.close().await;
+            if done.is_ok_and(|aside| aside.is_some()) && disk.effects() < nth {
+                break;
+            }
+        }
+        // The copy, the store path, the damaged copy, its directory, the file's directory.
+        assert_eq!(failed_syncs, 5);
+    }
+
+    #[tokio::test]
+    async fn old_damaged_copies_are_removed() {
+        let (disk, served, name, file) = damaged(&[7; 1000]).await;
+        let place = served.store.places.iter().next().unwrap();
+        let aside = set_aside(&served.store, place, &name, &file).unwrap();
+        let made = disk.stat(&aside).unwrap().mtime as u64;
+        purge(&served.store, place, made + KEEP_DAMAGED_SECS).unwrap();
+        assert!(disk.files().contains_key(&aside));
+        purge_all(&served.store).await;
+        assert!(!disk.files().contains_key(&aside), "the clock of this disk stands still");
         served.close().await;
     }
 }

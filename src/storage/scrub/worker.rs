@@ -8,7 +8,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -23,13 +23,14 @@ use super::{
     plan::{Course, FILE_COST_BYTES, Pace},
 };
 use crate::{
+    dir::{files, list, named},
     disk::{
         layout::Place,
         port::{DiskFile, Kind, Open},
         write::{read_whole, replace_whole},
     },
     store::Store,
-    sums::{Examination, State, Sums, SumsState},
+    sums::{Exam, Examination, State, Sums, SumsState},
 };
 
 /// Most bytes read by one job.
@@ -40,10 +41,6 @@ const SAVE_EVERY: Duration = Duration::from_secs(2);
 const STATE_BYTES_MAX: usize = 4096;
 /// Sums without a file that are younger than this may be of an upload that is under way.
 const ORPHAN_AGE_SECS: u64 = 3600;
-/// How long damaged copies are kept that were replaced.
-const KEEP_DAMAGED_SECS: u64 = 30 * 24 * 3600;
-/// After a directory that could not be listed.
-const AGAIN: Duration = Duration::from_secs(60);
 
 /// The reader of one store path.
 pub(super) struct Worker {
@@ -97,16 +94,29 @@ impl Worker {
                 self.course.begin(self.store.clock.now().secs());
                 log::info!("scrub of {} begins: pass {}", self.path, self.course.pass);
             }
-            while self.course.is_under_way(self.dirs()) {
-                match self.directory().await {
-                    Ok(()) => self.course.next_dir(),
-                    Err(error) => {
-                        log::error!("scrub of {}, read a directory: {error}", self.path);
-                        tokio::time::sleep(AGAIN).await;
-                    }
-                }
-            }
+            self.pass().await;
             self.ended().await;
+        }
+    }
+
+    /// Reads what is left of a pass. A directory that cannot be read is counted and left to the
+    /// next pass: it keeps nobody from the others.
+    async fn pass(&mut self) {
+        let mut unreadable = 0u64;
+        while self.course.is_under_way(self.dirs()) {
+            if let Err(error) = self.directory().await {
+                unreadable = unreadable.saturating_add(1);
+                self.store.scrub.unreadable.fetch_add(1, Ordering::Relaxed);
+                // Of a disk that is gone one line is enough.
+                let level = if unreadable == 1 { log::Level::Error } else { log::Level::Debug };
+                let (path, dir) = (self.path, self.dir());
+                log::log!(level, "the scrub of {path} passes over directory {dir}: {error}");
+                self.rest(FILE_COST_BYTES, Duration::ZERO).await;
+            }
+            self.course.next_dir();
+        }
+        if 0 < unreadable {
+            log::error!("the scrub of {} could not read {unreadable} directories", self.path);
         }
     }
 
@@ -119,12 +129,6 @@ impl Worker {
             self.path
         );
         self.save().await;
-        let (shared, path) = (Arc::clone(&self.store), self.path);
-        let now = self.course.ended;
-        let purge = move || purge(&shared, path, now);
-        if let Err(error) = self.store.on(path).run(purge).await {
-            log::warn!("remove old damaged copies of {path}: {error}");
-        }
     }
 
     fn dirs(&self) -> u32 {
@@ -132,20 +136,24 @@ impl Worker {
         u32::from(count).saturating_mul(u32::from(count))
     }
 
-    /// Reads what is left of the present directory.
-    async fn directory(&mut self) -> io::Result<()> {
+    /// The present directory.
+    fn dir(&self) -> SubDir {
         let count = self.store.places.get(self.path).map_or(1, Place::dirs).max(1);
         let number = self.course.dir;
         let part = |number: u32| u8::try_from(number).unwrap_or(u8::MAX);
-        let dir =
-            SubDir { high: part(number / u32::from(count)), low: part(number % u32::from(count)) };
+        SubDir { high: part(number / u32::from(count)), low: part(number % u32::from(count)) }
+    }
+
+    /// Reads what is left of the present directory.
+    async fn directory(&mut self) -> io::Result<()> {
+        let dir = self.dir();
         let (shared, path, after) = (Arc::clone(&self.store), self.path, self.course.after.clone());
-        let names = move || names(&shared, path, dir, &after);
-        for name in self.store.on(path).run(names).await? {
+        let files = move || files(&shared, path, dir, &after);
+        for text in self.store.on(path).run(files).await? {
+            let Some(name) = named(&self.store, path, dir, &text) else { continue };
             let (bytes, damaged) = self.look(&name).await;
             self.store.scrub.looked_at(bytes);
-            let last = name.as_str().rsplit('/').next().unwrap_or_default();
-            self.course.passed(last, bytes, damaged);
+            self.course.passed(&text, bytes, damaged);
             if SAVE_EVERY <= self.store.clock.moment().since(self.saved) {
                 self.save().await;
             }
@@ -170,10 +178,14 @@ impl Worker {
 
     /// Reads one file; how long it was and whether it is damaged.
     async fn look(&mut self, name: &FileName) -> (u64, bool) {
-        let begun = {
-            let (shared, name) = (Arc::clone(&self.store), name.clone());
-            self.store.on(self.path).run(move || open(&shared, &name)).await
-        };
+        let mut begun = self.begin(name).await;
+        let mut turn = None;
+        if matches!(&begun, Ok(Some((_, exam))) if exam.lacks_sums()) {
+            // No change of it is under way now, and a later one would be seen by its turn.
+            let _alone = self.store.lock_file(name).await;
+            turn = Some(self.store.turn(name));
+            begun = self.begin(name).await;
+        }
         let mut reading = match begun {
             Ok(Some(reading)) => reading,
             Ok(None) => return (0, false),
@@ -208,7 +220,39 @@ impl Worker {
         if exam.state == State::Unsummed && !Sums::has_table(name) {
             return (bytes, false);
         }
-        (bytes, self.settle(name, None).await)
+        let damaged = matches!(exam.state, State::Damaged { .. });
+        if !damaged
+            && (!self.store.takes_changes(self.path) || self.adopted(name, exam, turn).await)
+        {
+            return (bytes, false);
+        }
+        let damaged = self.settle(name, None).await;
+        // It was read once more, at once.
+        self.rest(bytes, Duration::ZERO).await;
+        (bytes, damaged)
+    }
+
+    async fn begin(&self, name: &FileName) -> io::Result<Option<Reading>> {
+        let (shared, name) = (Arc::clone(&self.store), name.clone());
+        self.store.on(self.path).run(move || open(&shared, &name)).await
+    }
+
+    /// Gives a file the sums that were made while it was read, if it has none and nobody has
+    /// changed it since its lock was taken for the `turn`-th time.
+    async fn adopted(&self, name: &FileName, exam: Exam, turn: Option<u64>) -> bool {
+        let _alone = self.store.lock_file(name).await;
+        let unchanged = turn.is_some_and(|turn| self.store.turn(name) == turn.saturating_add(1));
+        if !unchanged {
+            return false;
+        }
+        let (shared, job_name) = (Arc::clone(&self.store), name.clone());
+        match self.store.on(self.path).run(move || adopt(&shared, &job_name, exam)).await {
+            Ok(adopted) => adopted,
+            Err(error) => {
+                log::warn!("make the sums of {name}: {error}");
+                false
+            }
+        }
     }
 
     /// Something is not as it should be, unless a change was under way: looks again with the name
@@ -267,34 +311,11 @@ impl Worker {
     }
 }
 
-/// The names of the files in a directory behind `after`, in order; a directory that is not there
-/// has none. Blocks.
-fn names(store: &Store, path: StorePath, dir: SubDir, after: &str) -> io::Result<Vec<FileName>> {
-    let Some(place) = store.places.get(path) else { return Ok(Vec::new()) };
-    let names = list(store, &place.dir(dir))?;
-    let later = names.into_iter().filter(|name| after < name.as_str());
-    Ok(later.filter_map(|name| named(store, path, dir, &name)).collect())
-}
-
-fn named(store: &Store, path: StorePath, dir: SubDir, name: &str) -> Option<FileName> {
-    FileName::parse(format!("{path}/{dir}/{name}"), store.places.count()).ok()
-}
-
-fn list(store: &Store, dir: &Path) -> io::Result<Vec<String>> {
-    let names = match store.disk.list(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        other => other?,
-    };
-    let mut names: Vec<_> = names.into_iter().filter_map(|name| name.into_string().ok()).collect();
-    names.sort();
-    Ok(names)
-}
-
 /// Sums in a directory whose file is not there. Blocks.
 fn orphans(store: &Store, path: StorePath, dir: SubDir) -> io::Result<Vec<FileName>> {
     let Some(place) = store.places.get(path) else { return Ok(Vec::new()) };
     let root = place.data().parent().unwrap_or(Path::new("/")).join("sums");
-    let all = list(store, &root.join(dir.to_string()))?;
+    let all = list(store, &root.join(dir.to_string()), "")?;
     let named = all.iter().filter_map(|name| named(store, path, dir, name));
     Ok(named.filter(|name| is_gone(store, name)).collect())
 }
@@ -322,7 +343,7 @@ fn open(store: &Store, name: &FileName) -> io::Result<Option<Reading>> {
         return Ok(None);
     }
     let file = store.disk.open(&path, Open::Read)?;
-    let exam = store.sums.begin_examination(name, &path)?;
+    let exam = store.sums.begin_adoption(name, &path)?;
     Ok(Some((file, exam)))
 }
 
@@ -341,44 +362,39 @@ fn steps(exam: &mut Examination, file: &dyn DiskFile) -> io::Result<u64> {
 /// With the name locked: where the file is damaged; otherwise gives it the sums that it should
 /// have. Blocks.
 fn mend_sums(store: &Store, name: &FileName) -> io::Result<Option<u64>> {
-    let Some((_, path)) = store.file(name) else { return Ok(None) };
-    let exam = store.sums.examine(name, &path)?;
+    let Some((file, mut exam)) = open(store, name)? else { return Ok(None) };
+    while exam.step(&*file)? != 0 {}
+    let exam = store.sums.judge(exam)?;
     if let State::Damaged { offset } = exam.state {
         return Ok(Some(offset));
     }
     if !store.takes_changes(name.store_path()) {
         return Ok(None);
     }
-    if exam.state == State::Unsummed {
-        if store.sums.adopt(name, &path)? {
-            log::info!("{name} had no sums: from now on damage of it is found");
-        }
-        return Ok(None);
+    match exam.sums {
+        SumsState::Missing => adopt(store, name, exam).map(|_| None),
+        _ => store.sums.heal(name, &*file, &exam).map(|_| None),
     }
-    let file = store.disk.open(&path, Open::Read)?;
-    store.sums.heal(name, &*file, &exam)?;
-    Ok(None)
 }
 
-/// Removes damaged copies that were replaced long ago. Blocks.
-fn purge(store: &Store, path: StorePath, now: u64) -> io::Result<()> {
-    let Some(place) = store.places.get(path) else { return Ok(()) };
-    let dir = super::repair::aside_dir(place);
-    for name in list(store, &dir)? {
-        let file = dir.join(name);
-        let since = u64::try_from(store.disk.stat(&file)?.mtime).unwrap_or(0);
-        if KEEP_DAMAGED_SECS < now.saturating_sub(since) {
-            store.disk.remove(&file)?;
-        }
+/// With the name locked: stores the sums that were made beside an examination. Blocks.
+fn adopt(store: &Store, name: &FileName, exam: Exam) -> io::Result<bool> {
+    let unproven = exam.state == State::Unsummed;
+    let adopted = store.sums.adopt(name, exam)?;
+    if adopted && unproven {
+        log::info!("{name} had no sums: from now on damage of it is found");
     }
-    Ok(())
+    Ok(adopted)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        disk::{port::Disk as _, simulated::SimulatedDisk},
+        disk::{
+            port::Disk as _,
+            simulated::{Plan, SimulatedDisk},
+        },
         service::served::{SYNC, Served},
     };
 
@@ -432,5 +448,68 @@ mod tests {
         assert_eq!(next.course, worker.course);
         drop((worker, next));
         served.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_cannot_be_read_is_counted_and_passed_over() {
+        let disk = SimulatedDisk::with_dirs(&["/base", "/base/data", SYNC]);
+        let mut served = Served::open(&disk);
+        served.upload(&[5; 10]).await.unwrap();
+        let mut worker = worker(&served);
+        worker.course.begin(7);
+        disk.plan(Plan::FailFrom(1, 5));
+        let pass = tokio::time::timeout(Duration::from_secs(30), worker.pass()).await;
+        assert!(pass.is_ok() && !worker.course.is_under_way(worker.dirs()), "it goes on");
+        assert_eq!(served.store.scrub.unreadable.load(Ordering::Relaxed), 1);
+        drop(worker);
+        served.close().await;
+    }
+
+    /// A store with a slave of so many bytes that has no sums, as the reference stores it.
+    async fn unsummed(len: usize) -> (SimulatedDisk, Served, FileName) {
+        let disk = SimulatedDisk::with_dirs(&["/base", "/base/data", SYNC]);
+        let mut served = Served::open(&disk);
+        let master = served.upload(b"master").await.unwrap();
+        let slave = served.slave(&master, &vec![5; len]).await.unwrap();
+        let slave = FileName::parse(slave, 1).unwrap();
+        disk.remove(&served.store.sums.path(&slave).unwrap()).unwrap();
+        (disk, served, slave)
+    }
+
+    #[tokio::test]
+    async fn a_file_without_sums_is_read_once_for_them() {
+        const LEN: usize = 1_000_000;
+        let (disk, served, slave) = unsummed(LEN).await;
+        let mut worker = worker(&served);
+        let before = disk.bytes_read();
+        assert_eq!(worker.look(&slave).await, (LEN as u64, false));
+        assert!(disk.bytes_read() - before < LEN as u64 * 3 / 2);
+        let file = served.store.file(&slave).unwrap().1;
+        let exam = served.store.sums.examine(&slave, &file).unwrap();
+        assert_eq!((exam.state, exam.sums), (State::Good, SumsState::Good));
+        drop(worker);
+        served.close().await;
+    }
+
+    #[tokio::test]
+    async fn sums_of_a_file_that_may_have_changed_meanwhile_are_not_kept() {
+        for changed in [true, false] {
+            let (disk, served, slave) = unsummed(100_000).await;
+            let worker = worker(&served);
+            let alone = served.store.lock_file(&slave).await;
+            let turn = served.store.turn(&slave);
+            let (file, mut exam) = open(&served.store, &slave).unwrap().unwrap();
+            drop(alone);
+            while exam.step(&*file).unwrap() != 0 {}
+            let exam = served.store.sums.judge(exam).unwrap();
+            if changed {
+                drop(served.store.lock_file(&slave).await);
+            }
+            assert_eq!(worker.adopted(&slave, exam, Some(turn)).await, !changed);
+            let sums = disk.stat(&served.store.sums.path(&slave).unwrap());
+            assert_eq!(sums.is_ok(), !changed);
+            drop(worker);
+            served.close().await;
+        }
     }
 }

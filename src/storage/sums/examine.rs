@@ -16,7 +16,7 @@ use proto::{
 };
 
 use super::{
-    ReadError, Source, Sums, crc_in_name,
+    Builder, ReadError, Source, Sums, crc_in_name,
     read::Guard,
     table::{BATCH, Table, read_full},
 };
@@ -59,6 +59,8 @@ pub struct Exam {
     pub whole: Whole,
     entries: Option<Vec<u64>>,
     blocks: Blocks,
+    /// Sums of what was read, for a file that has none.
+    made: Option<Builder>,
 }
 
 /// An examination that is under way: what is collected while a file is read once.
@@ -81,6 +83,7 @@ pub struct Examination {
     holes_root: u64,
     first_bad: Option<u64>,
     entries: Option<Vec<u64>>,
+    made: Option<Builder>,
 }
 
 impl Sums {
@@ -122,7 +125,16 @@ impl Sums {
             holes_root: 0,
             first_bad: None,
             entries: Some(Vec::new()),
+            made: None,
         })
+    }
+
+    /// The same, and makes the sums of a file that has none meanwhile, so that it need not be
+    /// read again for that.
+    pub fn begin_adoption(&self, name: &FileName, path: &Path) -> io::Result<Examination> {
+        let mut reading = self.begin_examination(name, path)?;
+        reading.made = if reading.lacks_sums() { self.whole(name) } else { None };
+        Ok(reading)
     }
 
     /// What an examination that has read everything found.
@@ -191,8 +203,8 @@ impl Sums {
         }
     }
 
-    /// Makes the sums of a good file anew where they are not; true if there was a need. A file
-    /// that nothing proves gets sums of what it holds now.
+    /// Makes the sums of a good file anew where they are not; true if there was a need. What
+    /// nothing proves gets none here, see [`Sums::adopt`].
     pub fn heal(&self, name: &FileName, file: &dyn DiskFile, exam: &Exam) -> io::Result<bool> {
         if matches!(exam.state, State::Damaged { .. })
             || matches!(exam.sums, SumsState::None | SumsState::Good)
@@ -210,15 +222,13 @@ impl Sums {
         Ok(true)
     }
 
-    /// Gives sums to a file that has none and that nothing proves: from now on damage is found.
-    pub fn adopt(&self, name: &FileName, path: &Path) -> io::Result<bool> {
-        let file = self.disk.open(path, Open::Read)?;
-        let exam = self.examine_open(name, path, &*file)?;
-        let wanted = exam.state == State::Unsummed && Self::has_table(name);
-        if wanted {
-            self.make(name, &*file, exam.whole)?;
-        }
-        Ok(wanted)
+    /// Stores the sums that were made beside an examination, if the file is not damaged: from now
+    /// on damage of it is found. Nothing may have changed the file since that began.
+    pub fn adopt(&self, name: &FileName, exam: Exam) -> io::Result<bool> {
+        let damaged = matches!(exam.state, State::Damaged { .. });
+        let Some(made) = exam.made.filter(|_| !damaged) else { return Ok(false) };
+        let io = |error: WriteError| io::Error::other(error.to_string());
+        made.publish(self, name, true).map(|_| true).map_err(io)
     }
 
     /// Reads the file again and stores its sums, which have to come out as `whole`.
@@ -245,6 +255,11 @@ impl Sums {
 const READ_BYTES: usize = 256 * 1024;
 
 impl Examination {
+    /// Whether the file should have sums and has none.
+    pub fn lacks_sums(&self) -> bool {
+        self.table.is_none() && Sums::has_table(&self.name)
+    }
+
     /// Reads on, at most 256 KiB or one block; returns how many bytes were read, none at the
     /// end of the file.
     pub fn step(&mut self, file: &dyn DiskFile) -> io::Result<usize> {
@@ -253,6 +268,9 @@ impl Examination {
         let count = read_full(file, self.len, &mut buffer)?;
         let read = buffer.get(..count).unwrap_or_default();
         self.crc.update(read);
+        if let Some(made) = &mut self.made {
+            made.update(read).map_err(|error| io::Error::other(error.to_string()))?;
+        }
         for block in read.chunks(block_len) {
             let index = self.index;
             let at = index.checked_sub(self.batch.0).and_then(|at| usize::try_from(at).ok());
@@ -323,6 +341,7 @@ impl Examination {
             (false, _, None) => State::Damaged { offset: 0 },
             (false, ..) => State::Damaged { offset: self.first_bad.unwrap_or(len) },
         };
-        Exam { state, sums, len, crc32, whole, entries: self.entries, blocks: self.blocks }
+        let (entries, blocks, made) = (self.entries, self.blocks, self.made);
+        Exam { state, sums, len, crc32, whole, entries, blocks, made }
     }
 }

@@ -286,7 +286,11 @@ fn a_plain_file_without_sums_is_proven_by_its_name_and_gets_them() {
     assert_eq!(world.sums.examine(&name, &path(&name)).unwrap().sums, SumsState::Good);
     assert_eq!(world.state(&slave), State::Unsummed);
     assert_eq!(world.read(&slave, 100_000, true), Some(good.clone()));
-    assert!(world.sums.adopt(&slave, &path(&slave)).unwrap());
+    let mut reading = world.sums.begin_adoption(&slave, &path(&slave)).unwrap();
+    let file = world.disk.open(&path(&slave), Open::Read).unwrap();
+    while reading.step(&*file).unwrap() != 0 {}
+    let exam = world.sums.judge(reading).unwrap();
+    assert!(world.sums.adopt(&slave, exam).unwrap());
     assert_eq!(world.state(&slave), State::Good);
     let mut bad = good;
     bad[299_999] ^= 1;
