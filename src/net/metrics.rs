@@ -9,11 +9,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use proto::ini::{Entry, Ini, IniError};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
-use crate::ports::{Listener, Stream};
+use crate::ports::{Listener, Stream, World};
 use crate::shutdown::Stop;
 
 /// Connections at one time; further ones wait.
@@ -72,8 +74,25 @@ pub fn listen_at(ini: &Ini) -> Result<Option<SocketAddr>, IniError> {
     ini.get("metrics_listen").filter(|entry| !entry.value.is_empty()).map(at).transpose()
 }
 
+/// Serves the page at `at` from now on, as one of `tasks`; nothing if it is `None`.
+pub fn start(
+    at: Option<SocketAddr>,
+    timeout: Duration,
+    world: &World,
+    gather: Gather,
+    tasks: &mut JoinSet<()>,
+    stop: &Stop,
+) -> anyhow::Result<()> {
+    let Some(at) = at else { return Ok(()) };
+    let listener = world.net.listen(at, timeout);
+    let listener = listener.with_context(|| format!("listen on {at}, key metrics_listen"))?;
+    log::info!("metrics at http://{}/metrics", listener.local_addr()?);
+    tasks.spawn(serve(listener, gather, stop.clone()));
+    Ok(())
+}
+
 /// Serves the page until `stop` is raised.
-pub async fn serve(mut listener: Box<dyn Listener>, gather: Gather, mut stop: Stop) {
+async fn serve(mut listener: Box<dyn Listener>, gather: Gather, mut stop: Stop) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let permit = Arc::clone(&permits).acquire_owned().await;

@@ -152,6 +152,11 @@ pub enum Kind {
     Slave,
 }
 
+/// The file whose metadata have this name, if it is one of metadata (storage.md 3.9).
+pub fn metadata_of(name: &str) -> Option<&str> {
+    name.strip_suffix("-m")
+}
+
 /// A logic file name that passed the checks of storage.md 2.11: it names something directly in
 /// a sub-directory of a store path, and nothing else. Printable ASCII without blanks.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -297,6 +302,11 @@ impl FileName {
         let fits = self.text.len() == NORMAL_LEN;
         let text = format!("{dirs}{}{ext}", record.encode());
         fits.then_some(Self { text, store_path: self.store_path })
+    }
+
+    /// Whether this is the name of metadata.
+    pub fn is_metadata(&self) -> bool {
+        metadata_of(&self.text).is_some()
     }
 
     /// The name of the file that holds this one's metadata; none if it would be too long.

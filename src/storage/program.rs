@@ -125,7 +125,10 @@ async fn storage(config: Config, world: World, stop: Stop, ready: Ready) -> anyh
     fill(&store, &opened.fresh, &mut tasks, &stop);
     scrub::start(&store, config.scrub, config.base_path.join("data"), &mut tasks, &stop);
     measure(&store, MEASURE_EVERY.min(config.stat_report_interval), &mut tasks, &stop);
-    metrics(&config, &world, &store, &mut tasks, &stop)?;
+    let figures = Arc::clone(&store);
+    let gather = Arc::new(move |page: &mut Page| crate::metrics::gather(&figures, page));
+    let timeout = config.network_timeout;
+    net::metrics::start(config.metrics, timeout, &world, gather, &mut tasks, &stop)?;
     if let Some(log) = &access_log {
         tasks.spawn(Arc::clone(log).run(stop.clone()));
     }
@@ -294,24 +297,6 @@ fn background(
         }
     });
     tasks
-}
-
-/// Serves the page of metrics, if the file says where.
-fn metrics(
-    config: &Config,
-    world: &World,
-    store: &Arc<Store>,
-    tasks: &mut JoinSet<()>,
-    stop: &Stop,
-) -> anyhow::Result<()> {
-    let Some(at) = config.metrics else { return Ok(()) };
-    let listener = world.net.listen(at, config.network_timeout);
-    let listener = listener.with_context(|| format!("listen on {at}, key metrics_listen"))?;
-    log::info!("metrics at http://{}/metrics", listener.local_addr()?);
-    let store = Arc::clone(store);
-    let gather = Arc::new(move |page: &mut Page| crate::metrics::gather(&store, page));
-    tasks.spawn(net::metrics::serve(listener, gather, stop.clone()));
-    Ok(())
 }
 
 /// Measures the room of every store path again and again, each on its own: a disk that hangs

@@ -94,6 +94,11 @@ impl Progress {
         self.peers.send_if_modified(|peers| peers.remove(peer).is_some());
     }
 
+    /// Whether one of the peers is like this.
+    pub(crate) fn any(&self, is: impl Fn(&PeerProgress) -> bool) -> bool {
+        self.peers.borrow().values().any(is)
+    }
+
     /// All peers as they stand.
     pub(crate) fn peers(&self) -> BTreeMap<StorageId, PeerProgress> {
         self.peers.borrow().clone()

@@ -23,7 +23,7 @@ use net::{
 use proto::{
     address::Addresses,
     binlog::{Act, Op, Record},
-    fileid::{ExtField, FileName, NewName, SizeField, SourceId, SubDir, SubDirCount},
+    fileid::{ExtField, FileName, NewName, SizeField, SourceId, SubDir, SubDirCount, metadata_of},
     ids::{Extension, GroupName, StorageId, StorePath},
 };
 
@@ -330,7 +330,7 @@ impl Store {
 
     /// The file with which metadata are locked.
     fn locked_with(&self, name: &FileName) -> Option<FileName> {
-        let file = name.as_str().strip_suffix("-m")?;
+        let file = metadata_of(name.as_str())?;
         FileName::parse(file, self.places.count()).ok()
     }
 
@@ -347,7 +347,7 @@ impl Store {
 
     /// Whether a file of this name, created at `at`, was deleted here.
     pub(crate) fn is_buried(&self, name: &FileName, at: u32) -> bool {
-        let of = name.as_str().strip_suffix("-m");
+        let of = metadata_of(name.as_str());
         self.with_tombs(|tombs| {
             // Metadata of a file that is gone are gone with it.
             tombs.holds(name.as_str(), at) || of.is_some_and(|file| tombs.holds(file, at))

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, ops::Bound};
 
 use proto::{
     binlog::{Act, Record},
-    fileid::{FileName, Kind, STORE_PATHS_MAX},
+    fileid::{FileName, Kind, STORE_PATHS_MAX, metadata_of},
 };
 
 /// The names of deleted files, with the times that their deletions carry.
@@ -49,7 +49,7 @@ pub fn is_reusable(name: &str) -> bool {
     let parsed = FileName::parse(name, STORE_PATHS_MAX).ok();
     let kind = parsed.as_ref().and_then(FileName::kind);
     let generated = matches!(kind, Some(Kind::Normal | Kind::Appender));
-    !generated || name.ends_with("-m")
+    !generated || metadata_of(name).is_some()
 }
 
 impl Tombs {

@@ -125,7 +125,7 @@ impl Pass<'_> {
     fn file(&mut self, name: &FileName, path: &Path, unfinished: &BTreeSet<String>) -> Value {
         self.found.checked += 1;
         let kind = match name.kind() {
-            _ if name.as_str().ends_with("-m") => "metadata",
+            _ if name.is_metadata() => "metadata",
             Some(NameKind::Normal) => "normal",
             Some(NameKind::Appender) => "appender",
             Some(NameKind::Slave) => "slave",

@@ -100,7 +100,10 @@ async fn start(
     let (figures, ended) = (Arc::clone(&service), stop.clone());
     tasks.spawn(async move { peers.elect(|| figures.connections(), ended).await });
     tasks.spawn(timers(Arc::clone(&shared), dir, started, settings.check_active, stop.clone()));
-    serve_metrics(settings.metrics, settings.network_timeout, &world, &service, &mut tasks, &stop)?;
+    let figures = Arc::clone(&service);
+    let gather = Arc::new(move |page: &mut Page| figures.metrics(page));
+    let (at, timeout) = (settings.metrics, settings.network_timeout);
+    net::metrics::start(at, timeout, &world, gather, &mut tasks, &stop)?;
     let share = connections_max.div_ceil(listeners.len().max(1));
     for listener in listeners {
         let allowed = settings.allowed.clone();
@@ -142,25 +145,6 @@ fn listen(settings: &Settings, world: &World) -> anyhow::Result<Vec<Box<dyn List
         listeners.push(listener);
     }
     Ok(listeners)
-}
-
-/// Serves the page of metrics, if the file says where.
-fn serve_metrics(
-    at: Option<SocketAddr>,
-    timeout: Duration,
-    world: &World,
-    service: &Arc<Service>,
-    tasks: &mut JoinSet<()>,
-    stop: &Stop,
-) -> anyhow::Result<()> {
-    let Some(at) = at else { return Ok(()) };
-    let listener = world.net.listen(at, timeout);
-    let listener = listener.with_context(|| format!("listen on {at}, key metrics_listen"))?;
-    info!("metrics at http://{}/metrics", listener.local_addr()?);
-    let service = Arc::clone(service);
-    let gather = Arc::new(move |page: &mut Page| service.metrics(page));
-    tasks.spawn(net::metrics::serve(listener, gather, stop.clone()));
-    Ok(())
 }
 
 /// All that happens by itself.

@@ -10,6 +10,10 @@ use crate::wire::{DecodeError, Put, Reader};
 pub struct InfoFlags(pub u8);
 
 impl InfoFlags {
+    /// Whether the file is there, how long it is and of when: without a sum, and without a
+    /// complaint if it is not.
+    pub const PROBE: Self = Self(3);
+
     /// Report 0 instead of computing the checksum of an appender or slave.
     pub fn no_crc(self) -> bool {
         self.0 & 1 != 0

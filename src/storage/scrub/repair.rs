@@ -48,8 +48,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// How long damaged copies are kept that were replaced, and how often that is looked at.
 const KEEP_DAMAGED_SECS: u64 = 30 * 24 * 3600;
 const PURGE_EVERY: Duration = Duration::from_secs(6 * 3600);
-/// Ask without a sum and without a complaint, of the member alone.
-const FACTS: InfoFlags = InfoFlags(3);
 /// One piece of what is copied.
 const PIECE_BYTES: usize = 256 * 1024;
 
@@ -228,7 +226,7 @@ async fn fetch(
     let record = name.record().filter(|record| name.kind_with(record) == NameKind::Normal);
     let mtime = match record {
         Some(record) => i64::from(record.timestamp),
-        None => storage::info(&store.pool, member, &file, FACTS).await?.mtime,
+        None => storage::info(&store.pool, member, &file, InfoFlags::PROBE).await?.mtime,
     };
     let flags = Status(PASSED_ON);
     let mut content = storage::download_flagged(&store.pool, member, &file, (0, 0), flags).await?;

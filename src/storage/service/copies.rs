@@ -55,9 +55,8 @@ impl Copies {
 
     /// What to do with a change now.
     fn next(&self, alone: Alone, store: &Store) -> Answer {
-        let peers = store.progress.peers();
         // Also with a record set aside: it is no copy of that one, but the member is there.
-        let passed = |at: Position| peers.values().any(|peer| at <= peer.passed);
+        let passed = |at: Position| store.progress.any(|peer| at <= peer.passed);
         let place = (store.clock.moment(), *store.log.end().borrow());
         let (answer, back) = self.company().next(alone, place, passed);
         if back {

@@ -14,15 +14,16 @@ use proto::{
     fileid::{FileId, FileName},
     header::Header,
     status::Status,
-    storage::{PASSED_ON, info::FileInfo},
+    storage::{
+        PASSED_ON,
+        info::{FileInfo, InfoFlags},
+    },
 };
 use tokio::task::JoinSet;
 
 use super::{Answer, content::Content, error::ServiceError};
 use crate::store::Store;
 
-/// Ask without a sum, and without a complaint that the file is missing (storage.md 3.11).
-const PROBE: Status = Status(3);
 /// So long a member has to begin its answer to a client's question that was passed on: the
 /// client waits for it, and another member may have the file.
 const BEGIN_TIME: Duration = Duration::from_secs(3);
@@ -114,7 +115,8 @@ pub(super) async fn changed_at(store: &Arc<Store>, metadata: &FileName) -> Optio
     let group = store.facts.group;
     proto::storage::delete::FileName { group, name: metadata.as_str() }.encode(&mut body);
     let command = Command::QueryFileInfo as u8;
-    let request = Header { body_len: body.len() as u64, cmd: command, status: PROBE };
+    let status = Status(InfoFlags::PROBE.0);
+    let request = Header { body_len: body.len() as u64, cmd: command, status };
     let mut asked = JoinSet::new();
     for member in store.progress.active_members() {
         let (store, body) = (Arc::clone(store), body.clone());

@@ -117,7 +117,7 @@ fn entry(store: &Store, path: StorePath, dir: SubDir, text: String) -> io::Resul
         Kind::Dir | Kind::Other => return Ok(None),
     };
     // A normal file is what its name says; others may change, and their sums say how.
-    let fixed = name.kind() == Some(NameKind::Normal) && !text.ends_with("-m");
+    let fixed = name.kind() == Some(NameKind::Normal) && !name.is_metadata();
     let (len, root) = match (kind, fixed) {
         (EntryKind::Plain, true) => (stat.len, 0),
         (EntryKind::Plain, false) => (stat.len, root(store, &name)?),

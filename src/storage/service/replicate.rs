@@ -178,7 +178,7 @@ async fn file(
     let line = replica(request.at, if over { Act::Update } else { Act::Create }, &name);
     let found = stat_here(store, &name).await?;
     // Metadata of one length are not the same metadata.
-    let changes = name.as_str().ends_with("-m");
+    let changes = name.is_metadata();
     let same = |stat: &Stat| !changes && stat.kind == Kind::File && stat.len == request.size;
     if !has_content || (!over && found.as_ref().is_some_and(same)) {
         drain(content).await?;
@@ -320,7 +320,7 @@ fn is_later(
     again: bool,
     (receiving, last): (&Receiving, &[u8]),
 ) -> bool {
-    let is_metadata = name.as_str().ends_with("-m");
+    let is_metadata = name.is_metadata();
     let Some((_, file)) = store.file(name).filter(|_| is_metadata) else { return true };
     let Ok(found) = store.disk.stat(&file) else { return true };
     if found.mtime != i64::from(at) {

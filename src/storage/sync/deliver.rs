@@ -9,16 +9,13 @@ use net::client::{
     ClientError,
     replicate::{Body, Link},
 };
-use proto::{binlog::Record, status::Status, storage::info::InfoFlags};
+use proto::{binlog::Record, fileid::metadata_of, status::Status, storage::info::InfoFlags};
 
 use super::{
     local::{FromDisk, NotReady, Payload, Prepared, prepare, whole},
     plan::{Task, Verdict, verdict},
 };
 use crate::store::Store;
-
-/// Do not compute a sum (storage.md 3.11), nor complain that the file is missing.
-const PROBE: InfoFlags = InfoFlags(3);
 
 /// How often a file is looked at that is replaced each time while it is read.
 const LOOKS_MAX: u32 = 10;
@@ -128,8 +125,8 @@ async fn send(
         Task::Skip => Ok(Status::OK),
         Task::Whole { len, mut over } => {
             // Of two metadata of one length each may be the later one.
-            if probe && !over && !name.ends_with("-m") {
-                match link.info(name, PROBE).await? {
+            if probe && !over && metadata_of(name).is_none() {
+                match link.info(name, InfoFlags::PROBE).await? {
                     Ok(info) if info.size == len => return Ok(link.had(at, name, len).await?),
                     Ok(_) => over = true,
                     Err(Status::ENOENT) => {}

@@ -53,8 +53,6 @@ const END_EVERY: Duration = Duration::from_secs(3600);
 const AGE_MIN_SECS: u32 = 24 * 3600;
 /// Names looked at in one round, so that a round is short; a walk has as many as it takes.
 const ASKED_MAX: usize = 10_000;
-/// Ask without a sum and without a complaint.
-const PROBE: InfoFlags = InfoFlags(3);
 
 /// The log of the tombstones, and how far it goes.
 #[derive(Debug)]
@@ -413,7 +411,7 @@ async fn without_file(
 ) -> Result<Vec<(String, u32)>, net::client::ClientError> {
     let mut without = Vec::new();
     for (name, at) in names {
-        if link.info(&name, PROBE).await? == Err(Status::ENOENT) {
+        if link.info(&name, InfoFlags::PROBE).await? == Err(Status::ENOENT) {
             without.push((name, at));
         }
     }

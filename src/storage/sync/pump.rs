@@ -178,7 +178,11 @@ impl<'a> Pump<'a> {
                     self.ahead.pop_front();
                 }
             }
-            self.pass().await?;
+            let passed = self.window.passed();
+            if passed.is_some() {
+                self.tell(None, passed);
+            }
+            self.pass(passed).await?;
         }
     }
 
@@ -293,11 +297,9 @@ impl<'a> Pump<'a> {
         self.traffic = self.sender.shared.world.clock.moment();
         self.window.answered(ticket);
         self.course.count(1, sent);
-        self.sender.shared.store.progress.update(self.sender.id, |progress| {
-            progress.sent = progress.sent.saturating_add(sent);
-            progress.last_error = None;
-        });
-        self.pass().await?;
+        let passed = self.window.passed();
+        self.tell(Some(sent), passed);
+        self.pass(passed).await?;
         if is_main && self.main.is_none() {
             let peer = self.sender.peer();
             if let Some(peer) = peer {
@@ -308,8 +310,8 @@ impl<'a> Pump<'a> {
     }
 
     /// Takes note of what is answered without a gap.
-    async fn pass(&mut self) -> Result<(), SessionError> {
-        let Some(at) = self.window.passed() else { return Ok(()) };
+    async fn pass(&mut self, passed: Option<Position>) -> Result<(), SessionError> {
+        let Some(at) = passed else { return Ok(()) };
         let rotated = self.course.position().file != at.file;
         self.course.move_to(at);
         if self.sender.trouble.is_some_and(|(trouble, _)| trouble <= at) {
@@ -318,17 +320,20 @@ impl<'a> Pump<'a> {
         if rotated || self.sender.shared.config.mark_every <= self.course.unsaved() {
             self.course.save(&self.sender.shared).await?;
         }
-        self.tell(at);
         Ok(())
     }
 
-    /// Tells how far the peer is.
-    fn tell(&self, passed: Position) {
+    /// Tells that records were answered, so many of them sent, and how far the peer is.
+    fn tell(&self, answered: Option<u64>, passed: Option<Position>) {
         let store = &self.sender.shared.store;
         let end = *store.log.end().borrow();
         store.progress.update(self.sender.id, |progress| {
-            progress.passed = passed;
-            if end <= passed {
+            if let Some(sent) = answered {
+                progress.sent = progress.sent.saturating_add(sent);
+                progress.last_error = None;
+            }
+            progress.passed = passed.unwrap_or(progress.passed);
+            if passed.is_some_and(|passed| end <= passed) {
                 progress.lag = Lag::default(); // `lag` counts what there is, now and then
             }
         });
@@ -342,7 +347,7 @@ impl<'a> Pump<'a> {
             self.course.filled();
         }
         self.course.save(&self.sender.shared).await?;
-        self.tell(end.min(self.course.position()));
+        self.tell(None, Some(end.min(self.course.position())));
         if role.fills && self.sender.state() == StorageState::Syncing {
             self.sender.set_state(StorageState::Offline).await;
         }

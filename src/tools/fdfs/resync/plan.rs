@@ -84,7 +84,7 @@ fn later(name: FileName, this: &Entry, other: &Entry) -> Option<Step> {
     let plain = this.kind == EntryKind::Plain && other.kind == EntryKind::Plain;
     let same =
         this.len == other.len && (this.root == other.root || this.root == 0 || other.root == 0);
-    let is_metadata = name.as_str().ends_with("-m");
+    let is_metadata = name.is_metadata();
     let fixed = name.kind() == Some(Kind::Normal) && !is_metadata;
     if !plain || same || fixed {
         return None;
@@ -97,7 +97,7 @@ fn later(name: FileName, this: &Entry, other: &Entry) -> Option<Step> {
 /// Whether a name can be given again after it was deleted: all but generated ones.
 fn is_reusable(name: &FileName) -> bool {
     let generated = matches!(name.kind(), Some(Kind::Normal | Kind::Appender));
-    !generated || name.as_str().ends_with("-m")
+    !generated || name.is_metadata()
 }
 
 fn secs(at: i64) -> u32 {
