@@ -11,6 +11,7 @@ mod support;
 mod clocks; // wrong, jumping, standing still
 mod copies; // a second copy before the answer
 mod difference; // what is not equal, and why
+mod faults; // all of these at random
 mod filling; // new members, replaced disks
 mod hanging; // a member that does not answer
 mod killing; // members die in turn under load
@@ -131,7 +132,7 @@ impl World {
         }
         found.extend(held(&events, &members));
         for daemon in self.cluster.storages.iter().chain([&self.cluster.tracker]) {
-            found.extend(logs(&daemon.log(), &[]));
+            found.extend(logs(&daemon.log(), &facts.errors));
         }
         assert!(found.is_empty(), "\n{}\n", found.join("\n"));
         let files = members.values().next().map_or(0, |files| files.len());

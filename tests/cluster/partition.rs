@@ -19,33 +19,41 @@ const FIRST: &str = "127.0.0.1";
 const SECOND: &str = "127.0.0.2";
 const THIRD: &str = "127.0.0.3";
 /// From whom to whom no packet gets.
-type Cut = &'static [(&'static str, &'static str)];
-const BETWEEN_TWO: Cut = &[(SECOND, THIRD), (THIRD, SECOND)];
-const ONE_WAY: Cut = &[(THIRD, SECOND)];
+pub(crate) type Cut = &'static [(&'static str, &'static str)];
+pub(crate) const BETWEEN_TWO: Cut = &[(SECOND, THIRD), (THIRD, SECOND)];
+pub(crate) const ONE_WAY: Cut = &[(THIRD, SECOND)];
 /// The second member has the third alone.
-const FROM_THE_TRACKER: Cut = &[(SECOND, FIRST), (FIRST, SECOND)];
-const AROUND_ONE: Cut = &[(THIRD, FIRST), (FIRST, THIRD), (THIRD, SECOND), (SECOND, THIRD)];
+pub(crate) const FROM_THE_TRACKER: Cut = &[(SECOND, FIRST), (FIRST, SECOND)];
+pub(crate) const AROUND_ONE: Cut =
+    &[(THIRD, FIRST), (FIRST, THIRD), (THIRD, SECOND), (SECOND, THIRD)];
 
-fn ip(args: &str) {
-    let done = Command::new("ip").args(args.split(' ')).output().expect("iproute2 is installed");
-    assert!(done.status.success(), "ip {args}: {}", String::from_utf8_lossy(&done.stderr));
+/// Runs a program of the system, given with its arguments.
+pub(crate) fn run(command: &str) {
+    let mut words = command.split(' ');
+    let program = words.next().expect("there is a program");
+    let done = Command::new(program).args(words).output();
+    let done = done.unwrap_or_else(|e| panic!("{program}: {e}: conf/deps.sh test installs it"));
+    assert!(done.status.success(), "{command}: {}", String::from_utf8_lossy(&done.stderr));
 }
 
-/// Runs this test again in a process with a network of its own, and says whether this is that
-/// process. Whoever is not root is root there.
-fn has_own_network(test: &str) -> bool {
+/// Runs this test again in a process with a network and mounts of its own, and says whether this
+/// is that process. Whoever is not root is root there.
+pub(crate) fn has_own_network(test: &str) -> bool {
     const INSIDE: &str = "FASTDISK_TEST_OWN_NETWORK";
 
     if std::env::var_os(INSIDE).is_some() {
-        ip("link set lo up");
+        run("ip link set lo up");
         // Local addresses are looked up by the very first rule; ours go before it.
-        ip("rule add pref 10 lookup local");
-        ip("rule del pref 0");
+        run("ip rule add pref 10 lookup local");
+        run("ip rule del pref 0");
         return true;
     }
     let user = Command::new("id").arg("-u").output().expect("coreutils are installed").stdout;
-    let options: &[&str] =
-        if user == b"0\n" { &["--net"] } else { &["--user", "--map-root-user", "--net"] };
+    let options: &[&str] = if user == b"0\n" {
+        &["--net", "--mount"]
+    } else {
+        &["--user", "--map-root-user", "--net", "--mount"]
+    };
     let done = Command::new("unshare")
         .args(options)
         .arg(std::env::current_exe().expect("it runs"))
@@ -56,9 +64,9 @@ fn has_own_network(test: &str) -> bool {
     false
 }
 
-fn rule(what: &str, cut: Cut) {
+pub(crate) fn rule(what: &str, cut: Cut) {
     for (from, to) in cut {
-        ip(&format!("rule {what} pref 5 from {from} to {to} blackhole"));
+        run(&format!("ip rule {what} pref 5 from {from} to {to} blackhole"));
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Facts {
     pub(crate) cut_off: Vec<(u64, u64)>,
     /// Status bytes that the specification allows, besides "no such file" where that is judged.
     pub(crate) allowed: Vec<(Kind, u8)>,
+    /// Words of the errors that daemons log for the faults of the run.
+    pub(crate) errors: Vec<&'static str>,
 }
 
 /// One file as a member holds it.
