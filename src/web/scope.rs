@@ -52,7 +52,11 @@ pub(crate) fn needed(segments: &[&str], method: Method) -> Option<Scope> {
         (["metrics"], true) => Some(Scope::Metrics),
         (["api", "session"] | ["api", "events"], true) => Some(Scope::Read),
         (["api", "share" | "shares", ..], true) => Some(Scope::Read),
+        // Into one's own disk.
+        (["api", "share", _, "save"], false) => Some(Scope::Write),
         (["api", "share" | "shares", ..], false) => Some(Scope::Share),
+        // Whose list of files does not fit into an address sends it as a form.
+        (["api", "zip"], _) => Some(Scope::Read),
         (["api", area, ..], true) if FILES.contains(area) => Some(Scope::Read),
         (["api", area, ..], false) if FILES.contains(area) => Some(Scope::Write),
         _ => None,
@@ -76,6 +80,9 @@ mod tests {
         check("api/uploads/ab", Method::Head, Some(Scope::Read));
         check("api/uploads/ab", Method::Patch, Some(Scope::Write));
         check("api/share/7", Method::Post, Some(Scope::Share));
+        check("api/share/7/save", Method::Post, Some(Scope::Write));
+        check("api/zip", Method::Get, Some(Scope::Read));
+        check("api/zip", Method::Post, Some(Scope::Read));
         check("metrics", Method::Get, Some(Scope::Metrics));
         for path in
             ["api/sessions", "api/password", "api/totp", "api/tokens", "api/admin/users", "x", ""]
