@@ -10,6 +10,7 @@ use crate::app::{App, json};
 use crate::db::{EntryFilter, Role};
 use crate::error::WebError;
 use crate::ids::UserId;
+use crate::paging::{cut, limit_of};
 use crate::request::{Fields, Method, Request};
 use crate::response::Response;
 
@@ -46,17 +47,16 @@ async fn audit(app: &App, request: &Request) -> Result<Response, WebError> {
             Some(UserId::parse(text).ok_or(WebError::Invalid("actor", "use the id of a user"))?)
         }
     };
+    let limit = limit(&query)?;
     let filter = EntryFilter {
         before: number(&query, "cursor")?.unwrap_or(i64::MAX.unsigned_abs()),
         actor,
         action: query.get("action").unwrap_or_default().to_owned(),
         since: number(&query, "since_ms")?.unwrap_or(0),
         until: number(&query, "until_ms")?.unwrap_or(i64::MAX.unsigned_abs()),
-        limit: limit(&query)?,
+        limit: limit.saturating_add(1),
     };
-    let entries = app.db.audit(&filter).await?;
-    let full = u64::try_from(entries.len()).is_ok_and(|count| count == filter.limit);
-    let next = entries.last().filter(|_| full).map(|entry| entry.id.clone());
+    let (entries, next) = cut(app.db.audit(&filter).await?, limit, |entry| entry.id.clone());
     json(200, &serde_json::json!({ "entries": entries, "next": next }))
 }
 
@@ -80,9 +80,7 @@ async fn metrics(app: &App, request: &Request) -> Result<Response, WebError> {
 }
 
 fn limit(query: &Fields) -> Result<u64, WebError> {
-    let limit = number(query, "limit")?.unwrap_or(PAGE_ENTRIES);
-    let fits = (1..=PAGE_ENTRIES_MAX).contains(&limit);
-    if fits { Ok(limit) } else { Err(WebError::Invalid("limit", "use 1 to 1000")) }
+    limit_of(query, PAGE_ENTRIES, PAGE_ENTRIES_MAX)
 }
 
 /// A number of the query that the database can compare.

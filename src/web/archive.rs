@@ -11,6 +11,8 @@
 
 use crc32fast::Hasher;
 
+use crate::date::civil;
+
 /// Bytes of one stored block of deflate, and of what stands before it.
 const BLOCK_BYTES_MAX: usize = 0xffff;
 /// From this size on a member is written in the form of Zip64: its framing would not fit.
@@ -276,17 +278,7 @@ fn low32(number: u64) -> u32 {
 fn dos_time(unix_ms: u64) -> [u8; 4] {
     let seconds = (unix_ms / 1000).clamp(315_532_800, 4_354_819_198);
     let (days, second) = (seconds / 86_400, seconds % 86_400);
-    // Civil date from days since 1970 (Hinnant); all of it is positive here.
-    let shifted = days + 719_468;
-    let era = shifted / 146_097;
-    let day_of_era = shifted % 146_097;
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (year, month, day) = civil(days);
     let date = ((year - 1980) << 9) | (month << 5) | day;
     let time = ((second / 3600) << 11) | (((second / 60) % 60) << 5) | ((second % 60) / 2);
     let [a, b] = u16::try_from(time).unwrap_or_default().to_le_bytes();

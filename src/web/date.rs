@@ -1,4 +1,4 @@
-//! Dates as HTTP writes them (RFC 9110 section 5.6.7). Pure.
+//! Dates of the calendar, and as HTTP writes them (RFC 9110 section 5.6.7). Pure.
 
 const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 const MONTHS: [&str; 12] =
@@ -23,7 +23,7 @@ pub(crate) fn http_date(secs: u64) -> String {
 
 /// Year, month and day of a number of days since 1970, by counting eras of 400 years from a
 /// first of March, so that the leap day is the last of its year.
-fn civil(days: u64) -> (u64, u64, u64) {
+pub(crate) fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days.saturating_add(719_468);
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
     let year_of_era =

@@ -1,7 +1,20 @@
-//! Bytes as lower-case hexadecimal digits, and back. Pure.
+//! Bytes as lower-case hexadecimal digits, and back; text as a part of an address. Pure.
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Everything but the unreserved characters of RFC 3986 section 2.3 percent-encoded.
+pub(crate) fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
 }
 
 /// The bytes that [`hex`] wrote; None for anything else, capitals included.
@@ -21,6 +34,12 @@ pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_keeps_what_is_unreserved() {
+        assert_eq!(escape("a-Z_0.~"), "a-Z_0.~");
+        assert_eq!(escape("é/?%&=+ "), "%C3%A9%2F%3F%25%26%3D%2B%20");
+    }
 
     #[test]
     fn what_was_written_is_read_and_nothing_else() {

@@ -36,9 +36,9 @@ mod sweep; // what is left over, removed in the background
 mod visit; // a share that is open to somebody
 
 mod checksum; // of a chunk
-mod date; // as HTTP writes it
+mod date; // days of the calendar, and as HTTP writes them
 mod digest; // hashes of what passes through
-mod hex; // bytes as digits
+mod hex; // bytes as digits, text in addresses
 mod ids; // numbers that cannot be mixed up
 mod links; // links that work for a while
 mod media; // what a content is

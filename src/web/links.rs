@@ -12,6 +12,7 @@ use proto::token::{Key, Link, verify_link};
 
 use crate::db::{LinkKey, Node};
 use crate::error::WebError;
+use crate::hex::escape;
 use crate::ids::{NodeId, UnixMs, UserId};
 
 /// Seconds that a link works.
@@ -28,14 +29,7 @@ pub(crate) fn make(
     let expires = (now.0 / 1000).saturating_add(LIFE_S);
     let link = Link { inline, ..Link::until(expires) };
     let query = signer(key).map(|key| link.sign(&key, &subject(maker, node.id)));
-    let mut name = String::new();
-    for byte in node.name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            name.push(char::from(byte));
-        } else {
-            name.push_str(&format!("%{byte:02X}"));
-        }
-    }
+    let name = escape(&node.name);
     let query = query.unwrap_or_default();
     let url = format!("/api/link/{maker}/{}/{name}?{query}", node.id);
     (url, UnixMs(expires.saturating_mul(1000)))

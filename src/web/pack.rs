@@ -187,7 +187,8 @@ impl Pack {
     async fn next_member(&mut self) -> anyhow::Result<Option<Member>> {
         while self.members.is_empty() {
             let Some(mut walk) = self.walks.pop() else { return Ok(None) };
-            let page = self.app.db.members(self.owner, walk.folder, &walk.after, PAGE).await?;
+            let page =
+                self.app.db.members(self.owner, Some(walk.folder), &walk.after, PAGE).await?;
             if let Some(last) = page.last() {
                 walk.after.clone_from(&last.node.name);
             }

@@ -7,6 +7,8 @@ use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+use crate::hex::escape;
+
 /// Bytes of a secret: what RFC 4226 recommends for SHA-1.
 pub(crate) const SECRET_BYTES: usize = 20;
 /// Recovery codes made at once, and their random bytes: 50 bits are used.
@@ -59,18 +61,6 @@ pub(crate) fn base32(bytes: &[u8]) -> String {
 pub(crate) fn uri(issuer: &str, account: &str, secret: &[u8]) -> String {
     let (issuer, account) = (escape(issuer), escape(account));
     format!("otpauth://totp/{issuer}:{account}?secret={}&issuer={issuer}", base32(secret))
-}
-
-fn escape(text: &str) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
 }
 
 /// `abcde-fghij` from random bytes.

@@ -46,7 +46,7 @@ async fn put(app: &Arc<App>, mut request: Request, name: &str) -> Result<Respons
     let user = app.user(&request).await?;
     let name = Name::parse(name).ok_or(WebError::InvalidName("name", NAME_RULE))?;
     let query = request.query()?;
-    let conflict = conflict(&query)?;
+    let conflict = conflict(&query)?.unwrap_or_default();
     let folders = match query.get("path") {
         None | Some("") => Vec::new(),
         Some(path) => folders_of(path).ok_or(WebError::InvalidName("path", NAME_RULE))?,
@@ -70,7 +70,7 @@ async fn put(app: &Arc<App>, mut request: Request, name: &str) -> Result<Respons
 async fn post(app: &Arc<App>, mut request: Request) -> Result<Response, WebError> {
     let user = app.user(&request).await?;
     let query = request.query()?;
-    let conflict = conflict(&query)?;
+    let conflict = conflict(&query)?.unwrap_or_default();
     let mut form = Form {
         app,
         user: &user,
@@ -211,11 +211,8 @@ async fn look_ahead(part: &mut Part<'_>) -> Result<(Bytes, bool), WebError> {
     Ok((first.freeze(), false))
 }
 
-/// `conflict=rename`, `replace` or `fail`, which is the default.
-fn conflict(query: &Fields) -> Result<Conflict, WebError> {
-    match query.get("conflict") {
-        None => Ok(Conflict::Fail),
-        Some(text) => Conflict::parse(text)
-            .ok_or(WebError::Invalid("conflict", "use fail, rename or replace")),
-    }
+/// `conflict=rename`, `replace` or `fail`, if it says so.
+fn conflict(query: &Fields) -> Result<Option<Conflict>, WebError> {
+    let rule = WebError::Invalid("conflict", "use fail, rename or replace");
+    query.get("conflict").map(|text| Conflict::parse(text).ok_or(rule)).transpose()
 }

@@ -9,6 +9,7 @@ use crate::error::WebError;
 use crate::ids::UserId;
 use crate::name::{UserName, label};
 use crate::notify::Event;
+use crate::paging::cut;
 use crate::password::{Password, generate};
 use crate::request::{Method, Request};
 use crate::response::Response;
@@ -59,9 +60,9 @@ pub(super) async fn handle(app: &App, request: Request) -> Result<Response, WebE
 async fn list(app: &App, request: &Request) -> Result<Response, WebError> {
     let query = request.query()?;
     let (after, most) = (number(&query, "cursor")?.unwrap_or(0), limit(&query)?);
-    let users = app.db.accounts(after, query.get("q").unwrap_or_default(), most).await?;
-    let full = u64::try_from(users.len()).is_ok_and(|count| count == most);
-    let next = users.last().filter(|_| full).map(|account| account.user.id.to_string());
+    let part = query.get("q").unwrap_or_default();
+    let users = app.db.accounts(after, part, most.saturating_add(1)).await?;
+    let (users, next) = cut(users, most, |account| account.user.id.to_string());
     json(200, &serde_json::json!({ "users": users, "next": next }))
 }
 

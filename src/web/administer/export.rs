@@ -7,13 +7,15 @@ use std::io::Write;
 
 use anyhow::Context as _;
 
-use crate::db::{Db, Exported};
+use crate::db::{Db, Node, Stored};
 use crate::files::Files;
-use crate::ids::UserId;
+use crate::ids::{NodeId, UserId};
 
 const BLOCK: usize = 512;
 /// Bytes asked of the store at once.
 const PIECE_BYTES: u64 = 4 << 20;
+/// Files and folders of a folder that are looked up at once.
+const PAGE: u64 = 500;
 
 /// Writes everything that is not in the trash; how many files and bytes.
 pub(super) async fn run(
@@ -24,22 +26,22 @@ pub(super) async fn run(
 ) -> anyhow::Result<(u64, u64)> {
     let (mut count, mut bytes) = (0u64, 0u64);
     // Folders in their order: what a path is made of comes before the path.
-    let mut waiting: Vec<(Option<u64>, String)> = vec![(None, String::new())];
+    let mut waiting: Vec<(Option<NodeId>, String)> = vec![(None, String::new())];
     while let Some((folder, path)) = waiting.pop() {
-        let mut after = 0;
+        let mut after = String::new();
         loop {
-            let page = db.exported(user, folder, after).await?;
+            let page = db.members(user, folder, &after, PAGE).await?;
             let Some(last) = page.last() else { break };
-            after = last.id;
-            for node in &page {
+            after.clone_from(&last.node.name);
+            for Stored { node, file_id } in &page {
                 let name = format!("{path}{}", node.name);
-                match &node.file_id {
+                match file_id {
                     None => {
-                        out.write_all(&entry(&format!("{name}/"), 0, node.modified_ms, b'5'))?;
+                        out.write_all(&entry(&format!("{name}/"), 0, node.modified_ms.0, b'5'))?;
                         waiting.push((Some(node.id), format!("{name}/")));
                     }
                     Some(file_id) => {
-                        out.write_all(&entry(&name, node.size, node.modified_ms, b'0'))?;
+                        out.write_all(&entry(&name, node.size, node.modified_ms.0, b'0'))?;
                         let copied = copy(files, file_id, node, out).await;
                         copied.with_context(|| format!("export {name:?}"))?;
                         count = count.saturating_add(1);
@@ -57,7 +59,7 @@ pub(super) async fn run(
 async fn copy(
     files: &Files,
     file_id: &str,
-    node: &Exported,
+    node: &Node,
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<()> {
     let mut at = 0;

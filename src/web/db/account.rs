@@ -1,9 +1,10 @@
 //! The table `user` as its owner and as administrators change it.
 
-use mysql_async::prelude::Queryable;
+use mysql_async::prelude::{FromRow, Queryable};
+use mysql_async::{FromRowError, Row};
 
 use super::user::UserRow;
-use super::{Audit, Db, DbError, Role, Theme, User, commit, retry, within};
+use super::{Audit, Db, DbError, Role, Theme, User, column, commit, retry, within};
 use crate::ids::{UnixMs, UserId};
 
 const SETTINGS: &str = "\
@@ -76,32 +77,30 @@ pub(crate) struct Stats {
     pub(crate) garbage: u64,
 }
 
-impl mysql_async::prelude::FromRow for Account {
-    fn from_row_opt(mut row: mysql_async::Row) -> Result<Self, mysql_async::FromRowError> {
-        let columns = row.clone();
-        macro_rules! take {
-            ($index:expr) => {
-                match row.take_opt($index) {
-                    Some(Ok(value)) => value,
-                    _ => return Err(mysql_async::FromRowError(columns)),
-                }
-            };
-        }
-        let disabled: Option<u64> = take!(11);
-        let row: UserRow = (
-            take!(0),
-            take!(1),
-            take!(2),
-            take!(3),
-            take!(4),
-            take!(5),
-            take!(6),
-            take!(7),
-            take!(8),
-            take!(9),
-            take!(10),
+impl FromRow for Account {
+    fn from_row_opt(mut row: Row) -> Result<Self, FromRowError> {
+        let whole = row.clone();
+        Self::read(&mut row).ok_or(FromRowError(whole))
+    }
+}
+
+impl Account {
+    fn read(row: &mut Row) -> Option<Self> {
+        let user: UserRow = (
+            column(row, 0)?,
+            column(row, 1)?,
+            column(row, 2)?,
+            column(row, 3)?,
+            column(row, 4)?,
+            column(row, 5)?,
+            column(row, 6)?,
+            column(row, 7)?,
+            column(row, 8)?,
+            column(row, 9)?,
+            column(row, 10)?,
         );
-        Ok(Self { user: User::from(row), disabled_ms: disabled.map(UnixMs) })
+        let disabled: Option<u64> = column(row, 11)?;
+        Some(Self { user: User::from(user), disabled_ms: disabled.map(UnixMs) })
     }
 }
 

@@ -103,15 +103,17 @@ pub(crate) struct Page {
 }
 
 impl Db {
-    /// Up to `limit` entries of a folder behind the name `after`, with their files.
+    /// Up to `limit` entries of a folder behind the name `after`, with their files; None is the
+    /// root folder.
     pub(crate) async fn members(
         &self,
         owner: UserId,
-        folder: NodeId,
+        folder: Option<NodeId>,
         after: &str,
         limit: u64,
     ) -> Result<Vec<Stored>, DbError> {
-        let rows: Vec<Row> = self.all(MEMBERS, (owner.0, folder.0, after, limit)).await?;
+        let rows: Vec<Row> =
+            self.all(MEMBERS, (owner.0, folder.map_or(0, |id| id.0), after, limit)).await?;
         Ok(rows.into_iter().map(Stored::from).collect())
     }
 

@@ -12,7 +12,6 @@ mod audit;
 mod backup; // the whole database as text
 mod blob; // contents: reserve, attach
 mod copy; // files and folders again, with the same contents
-mod exported; // a user's files, all of them
 mod feeds; // lists that are not one folder
 mod garbage; // stored files to be removed
 mod grams; // what names are found by
@@ -36,7 +35,6 @@ pub(crate) use account::{Account, AccountChange, Settings, Stats};
 pub(crate) use audit::{Audit, EntryFilter};
 pub(crate) use blob::{Hashes, Reserve};
 pub(crate) use copy::Copy;
-pub(crate) use exported::Exported;
 pub(crate) use feeds::{Feed, TimeCursor};
 pub(crate) use garbage::BATCH as GARBAGE_BATCH;
 pub(crate) use grams::Search;
@@ -57,8 +55,8 @@ pub(crate) use user::{NewUser, Role, Theme, User};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use mysql_async::prelude::{FromRow, Queryable};
-use mysql_async::{Conn, Error, Opts, OptsBuilder, Params, Pool, PoolConstraints, PoolOpts};
+use mysql_async::prelude::{FromRow, FromValue, Queryable};
+use mysql_async::{Conn, Error, Opts, OptsBuilder, Params, Pool, PoolConstraints, PoolOpts, Row};
 use mysql_async::{Transaction, TxOpts};
 use tokio::sync::OnceCell;
 
@@ -203,6 +201,11 @@ impl Db {
         })
         .await
     }
+}
+
+/// A column of a row that has more of them than a tuple may; None if it holds something else.
+fn column<T: FromValue>(row: &mut Row, at: usize) -> Option<T> {
+    row.take_opt(at)?.ok()
 }
 
 /// Begins `job` again after a deadlock or a lost connection, `TRIES_MAX` times in all.

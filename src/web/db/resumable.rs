@@ -7,11 +7,11 @@
 
 use std::collections::BTreeSet;
 
-use mysql_async::Transaction;
 use mysql_async::prelude::{FromRow, Queryable};
+use mysql_async::{FromRowError, Row, Transaction};
 
 use super::place::Conflict;
-use super::{Db, DbError, Reserve, blob, commit, garbage, retry, within};
+use super::{Db, DbError, Reserve, blob, column, commit, garbage, retry, within};
 use crate::ids::{BlobId, NodeId, UnixMs, UploadId, UserId};
 use crate::name::Name;
 
@@ -88,40 +88,36 @@ pub(crate) struct Upload {
     pub(crate) expires: UnixMs,
 }
 
-/// The row has more columns than a tuple may have.
 impl FromRow for Upload {
-    fn from_row_opt(mut row: mysql_async::Row) -> Result<Self, mysql_async::FromRowError> {
-        let columns = row.clone();
-        macro_rules! take {
-            ($index:expr) => {
-                match row.take_opt($index) {
-                    Some(Ok(value)) => value,
-                    _ => return Err(mysql_async::FromRowError(columns)),
-                }
-            };
-        }
-        let id: Vec<u8> = take!(0);
-        let Ok(id) = id.try_into() else { return Err(mysql_async::FromRowError(columns)) };
-        let (blob, parent, node): (Option<u64>, Option<u64>, Option<u64>) =
-            (take!(1), take!(2), take!(14));
-        Ok(Self {
-            id: UploadId(id),
+    fn from_row_opt(mut row: Row) -> Result<Self, FromRowError> {
+        let whole = row.clone();
+        Self::read(&mut row).ok_or(FromRowError(whole))
+    }
+}
+
+impl Upload {
+    fn read(row: &mut Row) -> Option<Self> {
+        let id: Vec<u8> = column(row, 0)?;
+        let [blob, parent, node]: [Option<u64>; 3] =
+            [column(row, 1)?, column(row, 2)?, column(row, 14)?];
+        Some(Self {
+            id: UploadId(id.try_into().ok()?),
             blob: blob.map(BlobId),
             parent: parent.map(NodeId),
-            path: take!(3),
-            name: take!(4),
-            conflict: Conflict::from_number(take!(5)),
-            size: take!(6),
-            metadata: take!(7),
-            want_sha256: take!(8),
-            file_id: take!(9),
-            received: take!(10),
-            hashes: take!(11),
-            head: take!(12),
-            lease_until: UnixMs(take!(13)),
+            path: column(row, 3)?,
+            name: column(row, 4)?,
+            conflict: Conflict::from_number(column(row, 5)?),
+            size: column(row, 6)?,
+            metadata: column(row, 7)?,
+            want_sha256: column(row, 8)?,
+            file_id: column(row, 9)?,
+            received: column(row, 10)?,
+            hashes: column(row, 11)?,
+            head: column(row, 12)?,
+            lease_until: UnixMs(column(row, 13)?),
             node: node.map(NodeId),
-            created: UnixMs(take!(15)),
-            expires: UnixMs(take!(16)),
+            created: UnixMs(column(row, 15)?),
+            expires: UnixMs(column(row, 16)?),
         })
     }
 }

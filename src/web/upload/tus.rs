@@ -8,6 +8,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::conflict;
 use crate::app::{App, client, json};
 use crate::authorize::{Action, Target, authorize};
 use crate::checksum::{ALGORITHMS, Checksum};
@@ -155,13 +156,7 @@ async fn patch(app: &Arc<App>, mut request: Request, id: &str) -> Result<Respons
     let user = app.user(&request).await?;
     check_version(&request)?;
     let id = UploadId::parse(id).ok_or(WebError::NotFound)?;
-    let conflict = match request.query()?.get("conflict") {
-        None => None,
-        Some(text) => Some(
-            Conflict::parse(text)
-                .ok_or(WebError::Invalid("conflict", "use fail, rename or replace"))?,
-        ),
-    };
+    let conflict = conflict(&request.query()?)?;
     let len = chunk_length(&request, true)?;
     let offset = number(&request, "upload-offset")?;
     let offset = offset.ok_or(WebError::Invalid("Upload-Offset", "send the offset"))?;
