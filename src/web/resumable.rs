@@ -24,11 +24,11 @@ use net::ports::{Fut, Moment};
 
 use crate::app::App;
 use crate::checksum::Checksum;
-use crate::db::{Conflict, Leased, Node, Progress, Upload};
+use crate::db::{Conflict, Leased, Node, Noted, Progress, Upload};
 use crate::digest::Digest;
 use crate::error::WebError;
 use crate::files::{FilesError, text_of};
-use crate::ids::{NodeId, UnixMs, UploadId, UserId};
+use crate::ids::{BlobId, NodeId, UnixMs, UploadId, UserId};
 use crate::intake::{Destination, Stored, publish};
 use crate::media::sniff;
 use crate::name::{Name, folders_of};
@@ -37,11 +37,15 @@ use crate::request::{Body, BodyError};
 
 /// Bytes the store acknowledges together: what a lost connection costs at most.
 const PIECE_BYTES: u64 = 8 << 20;
-/// A lease lapses so long after its last sign of life, which is a byte from the client. Longer
-/// than a storage is waited for in the middle of a piece would be safe as well; this is what a
-/// client waits whose network died.
+/// A lease lapses so long after its last sign of life, which is a byte from the client: this is
+/// what a client waits whose network died. Behind the last byte of a piece it is the store that
+/// is waited for, and the lease outlives that: nobody may write while an earlier write can still
+/// be acknowledged.
 const LEASE_MS: u64 = 15_000;
 const RENEW_EVERY: Duration = Duration::from_secs(4);
+/// How often the outcome of a note without an answer is asked for, and how long between.
+const SETTLE_TRIES: u32 = 5;
+const SETTLE_WAIT: Duration = Duration::from_secs(1);
 /// The store syncs a piece before it answers; no disk of ours may be slower.
 const SYNC_BYTES_PER_MS_MIN: u64 = 16_384;
 /// Files up to this size are compared with the store's own sum before they become visible; the
@@ -90,7 +94,7 @@ async fn write_here(
     let lease = app.world.random.u64() | 1;
     let now = app.now();
     let expires = app.upload_expiry();
-    let times = (now, lease_until(app, 0), expires);
+    let times = (now, lease_until(app, Duration::ZERO), expires);
     let upload = match app.db.lease_upload((owner, id), lease, times).await? {
         Leased::Held(upload) => *upload,
         Leased::Busy(ms) => return Err(WebError::UploadLocked(ms.div_ceil(1000).max(1))),
@@ -105,9 +109,15 @@ async fn write_here(
     done
 }
 
-fn lease_until(app: &App, unsynced: u64) -> UnixMs {
-    let syncing = unsynced / SYNC_BYTES_PER_MS_MIN;
-    UnixMs(app.now().0.saturating_add(LEASE_MS).saturating_add(syncing))
+/// When a lease lapses behind which the store is waited for so long.
+fn lease_until(app: &App, waiting: Duration) -> UnixMs {
+    let waiting = u64::try_from(waiting.as_millis()).unwrap_or(u64::MAX);
+    UnixMs(app.now().0.saturating_add(LEASE_MS).saturating_add(waiting))
+}
+
+/// How long the store may take to answer behind the last of `len` bytes.
+fn answer_max(timeout: Duration, len: u64) -> Duration {
+    timeout.max(Duration::from_millis(len / SYNC_BYTES_PER_MS_MIN))
 }
 
 /// Whoever holds the lease of an upload.
@@ -198,11 +208,36 @@ impl Writer<'_> {
             (Err(FilesError::Client(ClientError::Source(_))), Some(own)) => return Err(own),
             (stored, _) => stored?,
         };
-        let noted = self.note(begun.as_deref(), offset.saturating_add(len), digest).await;
-        if let (Err(_), Some(file_id)) = (&noted, &begun) {
-            self.discard(file_id).await;
+        let received = offset.saturating_add(len);
+        match (self.note(begun.as_deref(), received, digest).await, begun) {
+            (Err(error), Some(file_id)) => self.settle(file_id, received, error).await,
+            (noted, _) => noted,
         }
-        noted
+    }
+
+    /// Finds out whether the note of the first piece arrived, which failed with `error`. Only a
+    /// file that certainly is not the upload's becomes garbage: its bytes may be acknowledged.
+    async fn settle(
+        &mut self,
+        file_id: String,
+        received: u64,
+        error: WebError,
+    ) -> Result<(), WebError> {
+        let key = (self.upload.id, self.lease);
+        for _ in 0..SETTLE_TRIES {
+            match self.app.db.settle_begun(key, &file_id, self.app.now()).await {
+                Ok(Noted::Arrived) => {
+                    self.upload.file_id = Some(file_id);
+                    self.upload.received = received;
+                    return Ok(());
+                }
+                Ok(Noted::Lost | Noted::Finished) => return Err(error),
+                Err(again) => log::warn!("ask for the note of an upload: {again}"),
+            }
+            tokio::time::sleep(SETTLE_WAIT).await;
+        }
+        log::error!("the store may keep {file_id} for nothing: nobody knows if it was noted");
+        Err(error)
     }
 
     async fn note(
@@ -215,7 +250,7 @@ impl Writer<'_> {
         let file_id = begun.map(str::to_owned).or_else(|| self.upload.file_id.clone());
         let file_id = file_id.unwrap_or_default();
         let step = Progress { file_id: &file_id, received, hashes: &hashes, head: digest.head() };
-        let until = lease_until(self.app, 0);
+        let until = lease_until(self.app, Duration::ZERO);
         if !self.app.db.advance_upload(self.upload.id, self.lease, &step, until).await? {
             return Err(WebError::UploadLocked(1));
         }
@@ -258,8 +293,10 @@ impl Writer<'_> {
         let to = Destination { owner: self.owner, parent, folders, name, conflict, address };
         let stored = Stored { file_id, hashes, media_type, category, size };
         let done = publish(app, &to, blob, &stored, Some((id, self.lease))).await;
-        if let (Err(_), Some(file_id)) = (&done, empty) {
-            self.discard(&file_id).await;
+        if let (Err(error), Some(file_id)) = (&done, empty)
+            && !matches!(error, WebError::Settled(_))
+        {
+            self.discard(blob, &file_id).await;
         }
         done
     }
@@ -274,8 +311,9 @@ impl Writer<'_> {
         Err(FilesError::Damaged(file_id.to_owned()).into())
     }
 
-    async fn discard(&self, file_id: &str) {
-        if let Err(error) = self.app.db.discard(file_id, self.app.now()).await {
+    async fn discard(&self, blob: BlobId, file_id: &str) {
+        let done = self.app.db.discard_unpublished(blob, file_id, self.app.now()).await;
+        if let Err(error) = done {
             log::error!("the store keeps {file_id} for nothing: {error}");
         }
     }
@@ -342,18 +380,36 @@ impl Piece<'_> {
     }
 
     /// Renews the lease from time to time, and behind the last byte for as long as the store may
-    /// take to sync.
+    /// take to answer.
     async fn keep(&mut self) -> Result<(), WebError> {
         let now = self.app.world.clock.moment();
-        let long = self.left == 0 && PIECE_BYTES < self.len;
-        if now.since(self.touched) < RENEW_EVERY && !long {
+        let last = self.left == 0;
+        if now.since(self.touched) < RENEW_EVERY && !last {
             return Ok(());
         }
         self.touched = now;
-        let until = lease_until(self.app, self.len);
+        let timeout = self.app.config.store.timeout;
+        let waiting = if last { answer_max(timeout, self.len) } else { Duration::ZERO };
+        let until = lease_until(self.app, waiting);
         if self.app.db.keep_lease(self.id, self.lease, until).await? {
             return Ok(());
         }
         Err(WebError::UploadLocked(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lease_behind_the_last_byte_outlives_the_store() {
+        let timeout = Duration::from_secs(120);
+        for len in [0, 1, PIECE_BYTES, 1 << 40] {
+            assert!(timeout <= answer_max(timeout, len), "{len}");
+        }
+        // A piece with a checksum may be a whole file: the time to sync it grows with it.
+        let syncing = answer_max(timeout, 1 << 40).as_millis();
+        assert_eq!(syncing, (1u128 << 40) / u128::from(SYNC_BYTES_PER_MS_MIN));
     }
 }

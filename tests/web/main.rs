@@ -28,6 +28,7 @@ mod races; // many at once
 mod resumable; // uploads in pieces
 mod shares; // links for others, archives, signed links
 mod thumbs; // small pictures
+mod wire; // answers of servers that get lost on their way
 
 use std::sync::OnceLock;
 

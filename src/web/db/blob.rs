@@ -158,6 +158,31 @@ impl Db {
     pub(crate) async fn release_unused(&self, blob: BlobId, at: UnixMs) -> Result<(), DbError> {
         retry(move || {
             Box::pin(async move {
+    /// A stored file becomes garbage, but not if its reservation became a content. The
+    /// reservation stays: the upload may be finished in another way.
+    pub(crate) async fn discard_unpublished(
+        &self,
+        blob: BlobId,
+        file_id: &str,
+        now: UnixMs,
+    ) -> Result<(), DbError> {
+        retry(move || {
+            Box::pin(async move {
+                let mut tx = self.begin().await?;
+                within(async {
+                    let live: Option<bool> = tx.exec_first(STATE, (blob.0,)).await?;
+                    match live {
+                        Some(true) => Ok(()),
+                        _ => garbage::insert(&mut tx, file_id, now).await,
+                    }
+                })
+                .await?;
+                commit(tx).await
+            })
+        })
+        .await
+    }
+
                 let mut tx = self.begin().await?;
                 within(release(&mut tx, blob, at)).await?;
                 commit(tx).await

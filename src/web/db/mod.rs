@@ -44,7 +44,7 @@ pub(crate) use link_key::LinkKey;
 pub(crate) use listing::{Cursor, Order, Page, Sort};
 pub(crate) use node::{Kind, Node, Published, Stored};
 pub(crate) use place::{Bytes, Conflict, NewFile};
-pub(crate) use resumable::{Leased, NewUpload, Progress, Upload};
+pub(crate) use resumable::{Leased, NewUpload, Noted, Progress, Upload};
 pub(crate) use second_factor::SecondFactor;
 pub(crate) use sharing::{NewShare, ShareChange, ShareRow, ShareState, sort_nodes};
 pub(crate) use token::{ApiToken, NewToken};
@@ -188,7 +188,7 @@ impl Db {
         .await
     }
 
-    /// One changing statement that may be repeated; how many rows it changed.
+    /// One changing statement that may be repeated; how many rows it found.
     async fn change(&self, sql: &str, params: impl Into<Params>) -> Result<u64, DbError> {
         let params = params.into();
         retry(move || {
@@ -252,6 +252,9 @@ fn options(config: &Database) -> Opts {
         .pass(Some(config.password.clone()).filter(|p| !p.is_empty()))
         .db_name(Some(config.name.clone()))
         .stmt_cache_size(STATEMENTS_MAX)
+        // Rows that were found, also if they had these values already: a statement that is
+        // repeated because its answer was lost is answered as the first time.
+        .client_found_rows(true)
         .pool_opts(pool)
         .setup(vec![
             // Locks on gaps would make strangers' inserts wait for each other.

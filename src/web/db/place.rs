@@ -141,8 +141,7 @@ async fn publish_in(
         return Ok(Published::Full);
     }
     let counted = tx.exec_iter(TAKE_SPACE, (new.size, new.owner.0)).await?.affected_rows();
-    // An empty file takes no space, so no row changes.
-    if counted == 0 && 0 < new.size {
+    if counted == 0 {
         return Ok(Published::NoUser);
     }
     let Some(above) = live_folder(tx, new.owner, new.parent).await? else {

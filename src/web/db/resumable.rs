@@ -42,6 +42,10 @@ const FINISH: &str = "\
 UPDATE upload SET node = ?, blob_id = NULL, file_id = NULL, lease_ms = 0, expires_ms = ?
 WHERE id = ? AND lease = ? AND node IS NULL";
 const HOLD: &str = "SELECT blob_id, file_id FROM upload WHERE id = ? AND owner = ? FOR UPDATE";
+const NOTED: &str = "SELECT file_id, node IS NOT NULL FROM upload WHERE id = ? FOR UPDATE";
+// Without an index: asked for when a note got lost and somebody else went on meanwhile.
+const IS_CONTENT: &str = "SELECT EXISTS (SELECT 1 FROM `blob` WHERE file_id = ?)";
+const END_LEASE: &str = "UPDATE upload SET lease = 0, lease_ms = 0 WHERE id = ? AND lease = ?";
 const REMOVE: &str = "DELETE FROM upload WHERE id = ?";
 const EXPIRED: &str = "SELECT id, owner FROM upload WHERE expires_ms < ? LIMIT 100";
 
@@ -131,6 +135,17 @@ pub(crate) enum Leased {
     Gone,
 }
 
+/// What became of the note of a first piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Noted {
+    /// It arrived: the file is the upload's.
+    Arrived,
+    /// It did not, and cannot any more; the file is garbage.
+    Lost,
+    /// Somebody else has finished the upload with this file.
+    Finished,
+}
+
 /// How far a writer has come.
 pub(crate) struct Progress<'a> {
     pub(crate) file_id: &'a str,
@@ -208,6 +223,25 @@ impl Db {
         Ok(self.change(ADVANCE, row).await? == 1)
     }
 
+    /// Finds out whether the note that an upload begins with `file_id` arrived. If it did not,
+    /// the lease ends and the file becomes garbage in the same transaction, so that a note that
+    /// is still under way finds nothing to change. May be repeated.
+    pub(crate) async fn settle_begun(
+        &self,
+        (id, lease): (UploadId, u64),
+        file_id: &str,
+        at: UnixMs,
+    ) -> Result<Noted, DbError> {
+        retry(move || {
+            Box::pin(async move {
+                let mut tx = self.begin().await?;
+                let done = within(settle_in(&mut tx, (id, lease), file_id, at)).await?;
+                commit(tx).await.map(|()| done)
+            })
+        })
+        .await
+    }
+
     /// Gives an upload up: its space comes back, its appender becomes garbage. False if there is
     /// none.
     pub(crate) async fn end_upload(
@@ -242,6 +276,29 @@ impl Db {
         let mut conn = self.conn().await?;
         within(garbage::insert(&mut conn, file_id, at)).await
     }
+}
+
+async fn settle_in(
+    tx: &mut Transaction<'static>,
+    (id, lease): (UploadId, u64),
+    file_id: &str,
+    at: UnixMs,
+) -> Result<Noted, DbError> {
+    let row: Option<(Option<String>, bool)> = tx.exec_first(NOTED, (&id.0[..],)).await?;
+    match row {
+        Some((Some(noted), _)) if noted == file_id => return Ok(Noted::Arrived),
+        Some((_, false)) => {}
+        // Finished, or that and then forgotten: a content keeps its file.
+        Some((_, true)) | None => {
+            let used: Option<bool> = tx.exec_first(IS_CONTENT, (file_id,)).await?;
+            if used == Some(true) {
+                return Ok(Noted::Finished);
+            }
+        }
+    }
+    tx.exec_drop(END_LEASE, (&id.0[..], lease)).await?;
+    garbage::insert(tx, file_id, at).await?;
+    Ok(Noted::Lost)
 }
 
 async fn begin_in(
