@@ -74,7 +74,7 @@ impl App {
             db: Db::new(&config.database),
             sessions: Sessions::new(cache.clone(), limits),
             ranking: Ranking::new(cache.clone()),
-            throttle: Throttle::new(cache.clone(), limits),
+            throttle: Throttle::new(cache.clone(), world.random.clone(), limits),
             slots: Slots::new(
                 cache.clone(),
                 world.clock.clone(),
@@ -145,15 +145,18 @@ impl App {
 
     async fn bearer(&self, request: &Request, secret: &str) -> Result<User, WebError> {
         let attempt = self.throttle.token(client(request)).await?;
-        let hash = Sha256::digest(secret);
-        let known = self.db.token_owner(&hash, self.now()).await?;
-        let (id, scopes) = known.ok_or(WebError::Unauthenticated)?;
-        let user = self.db.user(id).await?.ok_or(WebError::Unauthenticated)?;
-        self.throttle.not_made(attempt).await?;
+        let (user, scopes) = self.throttle.settle(attempt, self.holder(secret).await).await?;
         match needed(&request.segments(), request.method()) {
             Some(scope) if Scopes(scopes).holds(scope) => Ok(user),
             _ => Err(WebError::Scope),
         }
+    }
+
+    /// Whose token it is, and what it permits.
+    async fn holder(&self, secret: &str) -> Result<(User, u8), WebError> {
+        let known = self.db.token_owner(&Sha256::digest(secret), self.now()).await?;
+        let (id, scopes) = known.ok_or(WebError::Unauthenticated)?;
+        Ok((self.db.user(id).await?.ok_or(WebError::Unauthenticated)?, scopes))
     }
 
     /// A new session for `user`, where the request comes from.
@@ -168,15 +171,13 @@ impl App {
     /// Lets somebody who is signed in prove with their password that they still are who they say.
     pub(crate) async fn prove(&self, user: UserId, typed: &str) -> Result<(), WebError> {
         let attempt = self.throttle.proof(user).await?;
-        let password = Password::typed(typed).ok_or(WebError::BadCredentials)?;
-        let known = self.db.own_credentials(user).await?.map(|known| known.password);
-        match self.passwords.verify(password, known).await {
-            Ok(false) => Err(WebError::BadCredentials),
-            done => {
-                self.throttle.not_made(attempt).await?;
-                done.map(|_| ())
-            }
-        }
+        let done = async {
+            let password = Password::typed(typed).ok_or(WebError::BadCredentials)?;
+            let known = self.db.own_credentials(user).await?.map(|known| known.password);
+            let fits = self.passwords.verify(password, known).await?;
+            if fits { Ok(()) } else { Err(WebError::BadCredentials) }
+        };
+        self.throttle.settle(attempt, done.await).await
     }
 
     /// The token a request brings, whether or not it is good.

@@ -15,7 +15,6 @@ use crate::name::UserName;
 use crate::password::Password;
 use crate::request::{Method, Request};
 use crate::response::Response;
-use crate::throttle::Attempt;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,21 +43,8 @@ async fn login(app: &App, mut request: Request) -> Result<Response, WebError> {
     let name = UserName::parse(&form.name).ok_or(WebError::BadCredentials)?;
     let password = Password::typed(&form.password).ok_or(WebError::BadCredentials)?;
     let attempt = app.throttle.login(&name.key, client(&request)).await?;
-    let (id, fits) = match compare(app, &name, password).await {
-        Ok(compared) => compared,
-        Err(error) => {
-            app.throttle.not_made(attempt).await?;
-            return Err(error);
-        }
-    };
-    let Some(known) = id.filter(|_| fits) else {
-        note(app, &request, id, "login_refused", &name).await?;
-        return Err(WebError::BadCredentials);
-    };
-    let code = form.code.as_deref().filter(|code| !code.is_empty());
-    let attempt = second_step(app, &request, known, &name, code, attempt).await?;
-    note(app, &request, id, "login", &name).await?;
-    app.throttle.succeeded(attempt).await?;
+    let done = prove(app, &request, &name, password, form.code.as_deref()).await;
+    let known = app.throttle.settle(attempt, done).await?;
 
     // The session this browser had is over; nobody else's is.
     if let Some(old) = app.token(&request) {
@@ -70,33 +56,47 @@ async fn login(app: &App, mut request: Request) -> Result<Response, WebError> {
     app.with_session(response, &request, &token)
 }
 
-/// Asks for the second factor where there is one. Hands the attempt on if it may go on: a wrong
-/// code stays counted, a missing one is no guess.
-async fn second_step(
+/// Whose name it is, if the password and the second factor are theirs. A missing code is no
+/// guess.
+async fn prove(
     app: &App,
     request: &Request,
-    user: UserId,
     name: &UserName,
+    password: Password,
     code: Option<&str>,
-    attempt: Attempt,
-) -> Result<Attempt, WebError> {
-    let factor = app.db.second_factor(user).await?.filter(|factor| factor.confirmed);
-    let Some(factor) = factor else { return Ok(attempt) };
-    let Some(code) = code else {
-        app.throttle.not_made(attempt).await?;
-        return Err(WebError::CodeRequired);
+) -> Result<UserId, WebError> {
+    let (id, fits) = compare(app, name, password).await?;
+    let Some(user) = id.filter(|_| fits) else {
+        return Err(refuse(app, request, "login_refused", name, WebError::BadCredentials).await);
     };
-    match second_factor::check(app, user, &factor, code).await {
-        Ok(()) => Ok(attempt),
-        Err(WebError::BadCode) => {
-            note(app, request, Some(user), "login_code_refused", name).await?;
-            Err(WebError::BadCode)
-        }
-        Err(error) => {
-            app.throttle.not_made(attempt).await?;
-            Err(error)
+    let factor = app.db.second_factor(user).await?.filter(|factor| factor.confirmed);
+    if let Some(factor) = factor {
+        let code = code.filter(|code| !code.is_empty()).ok_or(WebError::CodeRequired)?;
+        match second_factor::check(app, user, &factor, code).await {
+            Err(WebError::BadCode) => {
+                let (action, why) = ("login_code_refused", WebError::BadCode);
+                return Err(refuse(app, request, action, name, why).await);
+            }
+            done => done?,
         }
     }
+    note(app, request, Some(user), "login", name).await?;
+    Ok(user)
+}
+
+/// Notes a wrong guess, of nobody we know: the name is what was typed. It stays a wrong guess,
+/// also when it cannot be noted.
+async fn refuse(
+    app: &App,
+    request: &Request,
+    action: &'static str,
+    name: &UserName,
+    why: WebError,
+) -> WebError {
+    if let Err(error) = note(app, request, None, action, name).await {
+        log::error!("{action} is not in the audit: {error}");
+    }
+    why
 }
 
 async fn note(

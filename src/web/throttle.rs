@@ -1,12 +1,20 @@
-//! How often something may be tried: counters in Redis that all workers share.
+//! How often something may be tried: marks in Redis that all workers share.
 //!
-//! Called by `login` and `register`. An attempt is counted before it is made and given back when
-//! it succeeds, so that many at once cannot slip past together. A stranger who guesses at an
-//! account must not lock its owner out: an address that has signed in to the account before
-//! only counts against itself.
+//! ```text
+//! lim:<what>:<whose>   counter      everything counts, in a window
+//! lim:<what>:<whose>   sorted set   attempts that may be wrong guesses, each until when it counts
+//! ```
+//!
+//! Called by whoever compares what was typed. An attempt counts before it is made, so that many
+//! at once cannot slip past together, and is settled with what came of it: a wrong guess goes on
+//! counting, everything else does not. One that was never settled, because a server went away
+//! meanwhile, lapses soon. A stranger who guesses at an account must not lock its owner out: an
+//! address that has signed in to the account before only counts against itself.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use net::ports::Random;
 use redis::Script;
 use sha2::{Digest, Sha256};
 
@@ -28,17 +36,46 @@ for _, key in ipairs(KEYS) do
 end
 return 0";
 
-/// KEYS counters, then the mark of a known address; ARGV ms the mark lives, or 0 for no mark.
-const GIVE_BACK: &str = "
-for at = 1, #KEYS - 1 do
-    if 0 < tonumber(redis.call('GET', KEYS[at]) or '0') then redis.call('DECR', KEYS[at]) end
+/// KEYS sets; ARGV attempt, ms it counts for, then the most of each. 0, or the ms until one of
+/// them lapses. Counts an attempt once, also when it is run again.
+const TRY: &str = "
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+for at, key in ipairs(KEYS) do
+    redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
+    if not redis.call('ZSCORE', key, ARGV[1])
+            and tonumber(ARGV[at + 2]) <= redis.call('ZCARD', key) then
+        local first = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
+        return math.max(tonumber(first[2] or now) - now, 1)
+    end
 end
-if 0 < tonumber(ARGV[1]) then redis.call('SET', KEYS[#KEYS], '1', 'PX', ARGV[1]) end
+for _, key in ipairs(KEYS) do
+    redis.call('ZADD', key, now + tonumber(ARGV[2]), ARGV[1])
+    if redis.call('PTTL', key) < tonumber(ARGV[2]) then redis.call('PEXPIRE', key, ARGV[2]) end
+end
+return 0";
+
+/// KEYS sets, then the mark of a known address; ARGV attempt, ms it counts for from now on or 0,
+/// ms the mark lives or 0 for no mark.
+const SETTLE: &str = "
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+for at = 1, #KEYS - 1 do
+    if ARGV[2] == '0' then
+        redis.call('ZREM', KEYS[at], ARGV[1])
+    else
+        redis.call('ZADD', KEYS[at], now + tonumber(ARGV[2]), ARGV[1])
+        redis.call('PEXPIRE', KEYS[at], ARGV[2])
+    end
+end
+if ARGV[3] ~= '0' then redis.call('SET', KEYS[#KEYS], '1', 'PX', ARGV[3]) end
 return 1";
 
 /// KEYS the mark.
 const KNOWN: &str = "return redis.call('EXISTS', KEYS[1])";
 
+/// An attempt counts for so long before anybody says what came of it; longer than it may take.
+const UNSETTLED_MS: u64 = 60_000;
 /// How long an address counts as known to an account after it signed in.
 const KNOWN_MS: u64 = 30 * 24 * 3600 * 1000;
 /// The window in which registrations are counted.
@@ -49,29 +86,34 @@ const INSTANT_WINDOW_MS: u64 = 3600 * 1000;
 /// Objections to shares from one address in an hour.
 const REPORTS_MAX: u64 = 50;
 
-/// An attempt that was counted; given back with [`Throttle::succeeded`] or
-/// [`Throttle::not_made`].
+/// An attempt that counts until [`Throttle::settle`] is told what came of it.
 pub(crate) struct Attempt {
-    counters: Vec<String>,
-    known: String,
+    name: String,
+    sets: Vec<String>,
+    /// The mark of the address, for what makes one known.
+    known: Option<String>,
 }
 
 /// Counts attempts.
 pub(crate) struct Throttle {
     cache: Cache,
+    random: Arc<dyn Random>,
     limits: Limits,
     take: Script,
-    give_back: Script,
+    begin: Script,
+    settle: Script,
     known: Script,
 }
 
 impl Throttle {
-    pub(crate) fn new(cache: Cache, limits: &Limits) -> Self {
+    pub(crate) fn new(cache: Cache, random: Arc<dyn Random>, limits: &Limits) -> Self {
         Self {
             cache,
+            random,
             limits: limits.clone(),
             take: Script::new(TAKE),
-            give_back: Script::new(GIVE_BACK),
+            begin: Script::new(TRY),
+            settle: Script::new(SETTLE),
             known: Script::new(KNOWN),
         }
     }
@@ -98,27 +140,37 @@ impl Throttle {
             counted.push((account, limits.login_failures_per_account_max));
             counted.push(("lim:login:all".to_owned(), limits.login_failures_total_max));
         }
-        let window_ms = limits.login_window_s.saturating_mul(1000);
-        let counters = self.take(counted, window_ms).await?;
-        Ok(Attempt { counters, known })
+        self.begin(counted, Some(known)).await
     }
 
-    /// The attempt was right: it no longer counts, and its address is known from now on.
-    pub(crate) async fn succeeded(&self, attempt: Attempt) -> Result<(), WebError> {
-        self.give_back(attempt, KNOWN_MS).await
+    /// Ends an attempt with what came of it, which it hands on. A wrong guess counts from now on
+    /// for the whole window. What was not compared, because a server was away or busy, was no
+    /// guess: whoever tries again until it works must not find the account closed.
+    pub(crate) async fn settle<T>(
+        &self,
+        attempt: Attempt,
+        done: Result<T, WebError>,
+    ) -> Result<T, WebError> {
+        let wrong = done.as_ref().is_err_and(is_wrong_guess);
+        let counts_ms = if wrong { self.window_ms() } else { 0 };
+        let known_ms = if done.is_ok() && attempt.known.is_some() { KNOWN_MS } else { 0 };
+        let mut keys = attempt.sets;
+        keys.push(attempt.known.unwrap_or_else(|| "lim:known".to_owned()));
+        let args = [attempt.name, counts_ms.to_string(), known_ms.to_string()];
+        let settled: Result<i64, _> = self.cache.run(&self.settle, &keys, &args).await;
+        match settled {
+            // Nobody shall guess on while guesses cannot be counted.
+            Err(error) if wrong => Err(error.into()),
+            Err(error) => {
+                log::warn!("settle an attempt, which lapses by itself: {error}");
+                done
+            }
+            Ok(_) => done,
+        }
     }
 
-    /// Nothing was compared, because a server was away or busy: that is no guess. Whoever tries
-    /// again until it works must not find the account closed.
-    pub(crate) async fn not_made(&self, attempt: Attempt) -> Result<(), WebError> {
-        self.give_back(attempt, 0).await
-    }
-
-    async fn give_back(&self, attempt: Attempt, known_ms: u64) -> Result<(), WebError> {
-        let mut keys = attempt.counters;
-        keys.push(attempt.known);
-        let _: i64 = self.cache.run(&self.give_back, &keys, &[known_ms]).await?;
-        Ok(())
+    fn window_ms(&self) -> u64 {
+        self.limits.login_window_s.saturating_mul(1000)
     }
 
     /// Counts one new account.
@@ -130,36 +182,29 @@ impl Throttle {
             ),
             ("lim:register:all".to_owned(), self.limits.registrations_total_max),
         ];
-        self.take(counted, REGISTRATION_WINDOW_MS).await.map(drop)
+        self.take(counted, REGISTRATION_WINDOW_MS).await
     }
 
     /// Counts one request for an instant upload.
     pub(crate) async fn instant(&self, user: UserId) -> Result<(), WebError> {
         let counted = vec![(format!("lim:instant:{user}"), self.limits.instant_per_user_max)];
-        self.take(counted, INSTANT_WINDOW_MS).await.map(drop)
+        self.take(counted, INSTANT_WINDOW_MS).await
     }
 
     /// Counts one try at what proves that somebody who is signed in, or nearly, is who they say:
     /// a password or the code of a second factor.
     pub(crate) async fn proof(&self, user: UserId) -> Result<Attempt, WebError> {
-        let counter = format!("lim:proof:{user}");
-        let most = self.limits.second_factors_per_user_max;
-        let window_ms = self.limits.login_window_s.saturating_mul(1000);
-        let counters = self.take(vec![(counter, most)], window_ms).await?;
-        Ok(Attempt { counters, known: format!("lim:proved:{user}") })
+        let set = format!("lim:proof:{user}");
+        self.begin(vec![(set, self.limits.second_factors_per_user_max)], None).await
     }
 
     /// Counts one try at an API token.
     pub(crate) async fn token(&self, from: IpAddr) -> Result<Attempt, WebError> {
-        let from = network(from);
-        let counter = format!("lim:token:addr:{from}");
-        let most = self.limits.token_failures_per_address_max;
-        let window_ms = self.limits.login_window_s.saturating_mul(1000);
-        let counters = self.take(vec![(counter, most)], window_ms).await?;
-        Ok(Attempt { counters, known: format!("lim:token:known:{from}") })
+        let set = format!("lim:token:addr:{}", network(from));
+        self.begin(vec![(set, self.limits.token_failures_per_address_max)], None).await
     }
 
-    /// Counts one code typed for a share, right or wrong; a right one is given back.
+    /// Counts one code typed for a share.
     pub(crate) async fn share_code(&self, share: &str, from: IpAddr) -> Result<Attempt, WebError> {
         let from = network(from);
         let limits = &self.limits;
@@ -171,30 +216,50 @@ impl Throttle {
             (format!("lim:code:share:{share}"), limits.login_failures_total_max),
             (format!("lim:code:addr:{from}"), limits.login_failures_per_address_max),
         ];
-        let window_ms = limits.login_window_s.saturating_mul(1000);
-        let counters = self.take(counted, window_ms).await?;
-        Ok(Attempt { counters, known: format!("lim:code:known:{share}:{from}") })
+        self.begin(counted, None).await
     }
 
     /// Counts one objection to a share.
     pub(crate) async fn share_report(&self, from: IpAddr) -> Result<(), WebError> {
         let counted = vec![(format!("lim:report:addr:{}", network(from)), REPORTS_MAX)];
-        self.take(counted, REGISTRATION_WINDOW_MS).await.map(drop)
+        self.take(counted, REGISTRATION_WINDOW_MS).await
     }
 
-    async fn take(
+    async fn begin(
         &self,
         counted: Vec<(String, u64)>,
-        window_ms: u64,
-    ) -> Result<Vec<String>, WebError> {
+        known: Option<String>,
+    ) -> Result<Attempt, WebError> {
+        let mut bytes = [0; 12];
+        self.random.fill(&mut bytes);
+        let (sets, most): (Vec<String>, Vec<u64>) = counted.into_iter().unzip();
+        let attempt = Attempt { name: hex(&bytes), sets, known };
+        let mut args = vec![attempt.name.clone(), UNSETTLED_MS.to_string()];
+        args.extend(most.iter().map(u64::to_string));
+        allowed(self.cache.run(&self.begin, &attempt.sets, &args).await?)?;
+        Ok(attempt)
+    }
+
+    async fn take(&self, counted: Vec<(String, u64)>, window_ms: u64) -> Result<(), WebError> {
         let (keys, most): (Vec<String>, Vec<u64>) = counted.into_iter().unzip();
         let args = [vec![window_ms], most].concat();
-        let wait_ms: u64 = self.cache.run(&self.take, &keys, &args).await?;
-        match wait_ms {
-            0 => Ok(keys),
-            ms => Err(WebError::TooManyAttempts(ms.div_ceil(1000))),
-        }
+        allowed(self.cache.run(&self.take, &keys, &args).await?)
     }
+}
+
+fn allowed(wait_ms: u64) -> Result<(), WebError> {
+    if wait_ms == 0 { Ok(()) } else { Err(WebError::TooManyAttempts(wait_ms.div_ceil(1000))) }
+}
+
+/// Whether what was typed was compared and is not right.
+fn is_wrong_guess(error: &WebError) -> bool {
+    matches!(
+        error,
+        WebError::BadCredentials
+            | WebError::BadCode
+            | WebError::WrongCode
+            | WebError::Unauthenticated
+    )
 }
 
 /// Whoever has one IPv6 address has the 2^64 around it too.

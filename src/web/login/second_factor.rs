@@ -75,8 +75,9 @@ async fn confirm(app: &App, mut request: Request) -> Result<Response, WebError> 
         return Err(WebError::TotpOn);
     }
     let attempt = app.throttle.proof(user.id).await?;
-    let step = step_of(app, user.id, &factor, &form.code)?.ok_or(WebError::BadCode)?;
-    app.throttle.not_made(attempt).await?;
+    let step = step_of(app, user.id, &factor, &form.code);
+    let step = step.and_then(|step| step.ok_or(WebError::BadCode));
+    let step = app.throttle.settle(attempt, step).await?;
     let codes: Vec<String> = (0..RECOVERY_CODES)
         .map(|_| {
             let mut random = [0; RECOVERY_BYTES];
@@ -114,14 +115,14 @@ pub(super) async fn check(
     typed: &str,
 ) -> Result<(), WebError> {
     let attempt = app.throttle.proof(user).await?;
-    let taken = match step_of(app, user, factor, typed)? {
-        Some(step) => app.db.take_step(user, step).await?,
-        None => app.db.take_recovery_code(user, &recovery_hash(user.0, typed)).await?,
+    let done = async {
+        let taken = match step_of(app, user, factor, typed)? {
+            Some(step) => app.db.take_step(user, step).await?,
+            None => app.db.take_recovery_code(user, &recovery_hash(user.0, typed)).await?,
+        };
+        if taken { Ok(()) } else { Err(WebError::BadCode) }
     };
-    if !taken {
-        return Err(WebError::BadCode);
-    }
-    app.throttle.not_made(attempt).await
+    app.throttle.settle(attempt, done.await).await
 }
 
 fn step_of(

@@ -131,17 +131,11 @@ pub(super) async fn open(app: &App, mut request: Request, id: &str) -> Result<Re
     let Some(code) = &row.code else { return Ok(Response::empty(204)) };
     let typed = Password::typed(&form.code).ok_or(WebError::WrongCode)?;
     let attempt = app.throttle.share_code(&row.id.to_string(), client(&request)).await?;
-    let fits = match app.passwords.verify(typed, Some(code.clone())).await {
-        Ok(fits) => fits,
-        Err(error) => {
-            app.throttle.not_made(attempt).await?;
-            return Err(error);
-        }
+    let done = match app.passwords.verify(typed, Some(code.clone())).await {
+        Ok(false) => Err(WebError::WrongCode),
+        done => done.map(drop),
     };
-    if !fits {
-        return Err(WebError::WrongCode);
-    }
-    app.throttle.not_made(attempt).await?;
+    app.throttle.settle(attempt, done).await?;
     let token = Token::new(&*app.world.random);
     sending::put(app, &pass_key(&token), &pass_of(&row), PASS_MS).await?;
     let secure = if app.is_secure(&request) { "; Secure" } else { "" };
