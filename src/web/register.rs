@@ -56,7 +56,7 @@ pub(crate) async fn handle(app: &App, mut request: Request) -> Result<Response, 
         locale: LOCALE.to_owned(),
         created: app.now(),
     };
-    let id = match app.db.create_user(&new, &client(&request).to_string()).await {
+    let id = match app.db.create_user(&new, None, &client(&request).to_string()).await {
         Err(DbError::Taken) => return Err(WebError::NameTaken),
         done => done?,
     };

@@ -137,6 +137,31 @@ fn the_audit_log_tells_who_did_what() {
     assert_eq!(seen, [("upload", &json!(file)), ("register", &json!(null))]);
     assert_eq!(entries[0]["actor_name"], json!(person.name));
     assert_eq!(entries[0]["detail"], json!("deed\u{1f600}.txt"));
+    // What others did to an account, or tried, is not its owner's doing.
+    let name = fresh_name("deeds");
+    let form = json!({"name": name, "password": PASSWORD});
+    let made = admin.post("/api/admin/users", &form).json();
+    let id = made["user"]["id"].as_str().unwrap().to_owned();
+    let wrong = json!({"name": name, "password": "not the password"});
+    assert_eq!(post_json(drive(), "/api/login", &wrong).status, 401);
+    let sql = format!(
+        "INSERT INTO second_factor (user, sealed, confirmed_ms, step) VALUES ({id}, 'x', 1, 0)"
+    );
+    database::query::<u64>(drive(), &sql);
+    assert_eq!(patch(&admin, &id, &json!({"totp": false})).0, 200);
+    let its = admin.get(&format!("/api/admin/audit?actor={id}")).json();
+    assert_eq!(its["entries"], json!([]), "the owner did nothing yet");
+    let deeds = |action: &str| {
+        let page = admin.get(&format!("/api/admin/audit?action={action}")).json();
+        let all = page["entries"].as_array().unwrap().clone();
+        let found = all
+            .into_iter()
+            .find(|e| e["detail"].as_str().unwrap().to_lowercase() == name.to_lowercase());
+        found.unwrap_or_else(|| panic!("no {action} of {name}"))["actor"].clone()
+    };
+    assert_eq!(deeds("admin_made_user"), json!(admin.id));
+    assert_eq!(deeds("totp_off"), json!(admin.id));
+    assert_eq!(deeds("login_refused"), json!(null));
     let one = admin.get(&format!("/api/admin/audit?actor={}&action=upload", person.id)).json();
     assert_eq!(one["entries"].as_array().unwrap().len(), 1);
     let first = admin.get("/api/admin/audit?limit=1").json();

@@ -89,11 +89,10 @@ async fn make(app: &App, admin: &User, mut request: Request) -> Result<Response,
         created: app.now(),
     };
     let address = client(&request).to_string();
-    let id = match app.db.create_user(&new, &address).await {
+    let id = match app.db.create_user(&new, Some(admin.id), &address).await {
         Err(DbError::Taken) => return Err(WebError::NameTaken),
         done => done?,
     };
-    app.db.note(deed(app, admin, "admin_made_user", &address, &new.name)).await?;
     json(201, &serde_json::json!({ "user": account(app, id).await?, "password": made }))
 }
 
@@ -119,10 +118,11 @@ async fn change(
         "{}: quota {:?}, role {:?}, disabled {:?}, totp {:?}",
         known.user.name, form.quota_bytes, form.role, form.disabled, form.totp
     );
-    let deed = deed(app, admin, "admin_changed_user", &address, &detail);
+    let deed = deed_of(app, admin, "admin_changed_user", &address, &detail);
     app.db.change_account(id, change, deed).await?;
     if form.totp == Some(false) {
-        app.db.end_second_factor(id, app.now(), &address).await?;
+        let deed = deed_of(app, admin, "totp_off", &address, &known.user.name);
+        app.db.end_second_factor(id, deed).await?;
     }
     if form.disabled == Some(true) {
         app.sessions.end_others(id, None).await?;
@@ -142,7 +142,7 @@ async fn reset(
     let password = Password::choose(&made, &known.user.name)?;
     let hash = app.passwords.hash(password).await?;
     let address = client(request).to_string();
-    let deed = deed(app, admin, "admin_reset_password", &address, &known.user.name);
+    let deed = deed_of(app, admin, "admin_reset_password", &address, &known.user.name);
     app.db.set_password(id, &hash, deed).await?;
     app.sessions.end_others(id, None).await?;
     json(200, &serde_json::json!({ "password": made }))
@@ -161,7 +161,7 @@ fn quota(bytes: Option<u64>) -> Result<Option<u64>, WebError> {
     }
 }
 
-fn deed<'a>(
+fn deed_of<'a>(
     app: &App,
     admin: &User,
     action: &'static str,

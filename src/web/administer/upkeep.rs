@@ -32,8 +32,10 @@ pub(super) async fn perform(
         Command::ResetPassword(name) => reset_password(&app, &name).await,
         Command::EndSecondFactor(name) => {
             let user = find(&app, &name).await?;
+            let (at, action, detail) = (app.now(), "totp_off", &*name);
+            let deed = Audit { at, actor: None, action, node: None, address: ADDRESS, detail };
             anyhow::ensure!(
-                app.db.end_second_factor(user, app.now(), ADDRESS).await?,
+                app.db.end_second_factor(user, deed).await?,
                 "{name:?} has no second factor"
             );
             Ok(String::new())

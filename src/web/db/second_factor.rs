@@ -65,7 +65,10 @@ impl Db {
                     for code in codes {
                         tx.exec_drop(ADD_CODE, (user.0, &code[..])).await?;
                     }
-                    note(&mut tx, user, "totp_on", at, address).await.map(|()| true)
+                    let actor = Some(user);
+                    let deed =
+                        Audit { at, actor, action: "totp_on", node: None, address, detail: "" };
+                    deed.insert(&mut tx).await.map(|()| true)
                 })
                 .await?;
                 commit(tx).await.map(|()| done)
@@ -88,13 +91,14 @@ impl Db {
         Ok(self.change(TAKE_CODE, (user.0, &hash[..])).await? == 1)
     }
 
-    /// Ends the second factor and its recovery codes; false if there was none in force or not.
+    /// Ends the second factor and its recovery codes, and notes who did it; false if there was
+    /// none, in force or not.
     pub(crate) async fn end_second_factor(
         &self,
         user: UserId,
-        at: UnixMs,
-        address: &str,
+        deed: Audit<'_>,
     ) -> Result<bool, DbError> {
+        let deed = &deed;
         retry(move || {
             Box::pin(async move {
                 let mut tx = self.begin().await?;
@@ -103,7 +107,7 @@ impl Db {
                     if tx.exec_iter(REMOVE, (user.0,)).await?.affected_rows() == 0 {
                         return Ok(false);
                     }
-                    note(&mut tx, user, "totp_off", at, address).await.map(|()| true)
+                    deed.insert(&mut tx).await.map(|()| true)
                 })
                 .await?;
                 commit(tx).await.map(|()| done)
@@ -111,15 +115,4 @@ impl Db {
         })
         .await
     }
-}
-
-async fn note(
-    on: &mut impl Queryable,
-    user: UserId,
-    action: &'static str,
-    at: UnixMs,
-    address: &str,
-) -> Result<(), DbError> {
-    let deed = Audit { at, actor: Some(user), action, node: None, address, detail: "" };
-    deed.insert(on).await
 }

@@ -129,8 +129,13 @@ impl NewUser {
 }
 
 impl Db {
-    /// Makes an account; [`DbError::Taken`] if the name is.
-    pub(crate) async fn create_user(&self, new: &NewUser, from: &str) -> Result<UserId, DbError> {
+    /// Makes an account, for oneself or `by` an administrator; [`DbError::Taken`] if the name is.
+    pub(crate) async fn create_user(
+        &self,
+        new: &NewUser,
+        by: Option<UserId>,
+        from: &str,
+    ) -> Result<UserId, DbError> {
         retry(move || {
             Box::pin(async move {
                 let mut tx = self.begin().await?;
@@ -139,8 +144,8 @@ impl Db {
                     let id = UserId(tx.last_insert_id().unwrap_or_default());
                     let deed = Audit {
                         at: new.created,
-                        actor: Some(id),
-                        action: "register",
+                        actor: by.or(Some(id)),
+                        action: by.map_or("register", |_| "admin_made_user"),
                         node: None,
                         address: from,
                         detail: &new.name,

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::app::{App, client, json};
-use crate::db::SecondFactor;
+use crate::db::{Audit, SecondFactor};
 use crate::error::WebError;
 use crate::ids::UserId;
 use crate::notify::Event;
@@ -102,7 +102,9 @@ async fn disable(app: &App, mut request: Request) -> Result<Response, WebError> 
     let factor = app.db.second_factor(user.id).await?.filter(|factor| factor.confirmed);
     check(app, user.id, &factor.ok_or(WebError::TotpOff)?, &form.code).await?;
     let address = client(&request).to_string();
-    app.db.end_second_factor(user.id, app.now(), &address).await?;
+    let (actor, action, address) = (Some(user.id), "totp_off", &*address);
+    let deed = Audit { at: app.now(), actor, action, node: None, address, detail: "" };
+    app.db.end_second_factor(user.id, deed).await?;
     app.notify.tell(user.id, &Event::account());
     Ok(Response::empty(204).with_header("cache-control", "no-store")?)
 }
