@@ -29,7 +29,7 @@ use crate::response::Response;
 use crate::scope::{Scopes, needed};
 use crate::seal::Seal;
 use crate::session::{Origin, Sessions, Token};
-use crate::slots::Slots;
+use crate::slots::{Slots, What};
 use crate::throttle::Throttle;
 
 /// The cookie over plain HTTP, and over HTTPS, where browsers bind it to the host and to TLS.
@@ -56,6 +56,7 @@ pub(crate) struct App {
     pub(crate) seal: Seal,
     pub(crate) metrics: Metrics,
     pub(crate) slots: Slots,
+    pub(crate) zip_slots: Slots,
     /// Lets pictures be made, a few at a time.
     pub(crate) pictures: Arc<Semaphore>,
     /// Whether a process may be given a network of its own; found out when first needed.
@@ -69,18 +70,18 @@ impl App {
     pub(crate) fn new(config: Config, world: World) -> anyhow::Result<Self> {
         let cache = Cache::new(&config.redis_url)?;
         let limits = &config.limits;
+        let slots = |what, most| {
+            let World { clock, random, .. } = world.clone();
+            Slots::new(cache.clone(), clock, random, (what, most))
+        };
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             db: Db::new(&config.database),
             sessions: Sessions::new(cache.clone(), limits),
             ranking: Ranking::new(cache.clone()),
             throttle: Throttle::new(cache.clone(), world.random.clone(), limits),
-            slots: Slots::new(
-                cache.clone(),
-                world.clock.clone(),
-                world.random.clone(),
-                limits.uploads_per_user_max,
-            ),
+            slots: slots(What::Uploads, limits.uploads_per_user_max),
+            zip_slots: slots(What::Archives, limits.zips_per_user_max),
             notify: Notify::new(cache.clone()),
             challenges: Challenges::new(cache.clone()),
             hub: Hub::default(),

@@ -22,6 +22,12 @@ struct Problem {
     message: String,
 }
 
+impl Outcome {
+    pub(crate) fn is_done(&self) -> bool {
+        self.error.is_none()
+    }
+}
+
 /// `rename` or `fail`.
 pub(crate) fn renames(conflict: Option<&str>, default: bool) -> Result<bool, WebError> {
     match conflict {

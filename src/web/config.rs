@@ -136,6 +136,7 @@ pub(crate) struct Limits {
     pub(crate) copy_nodes_max: u64,
     pub(crate) trash_retention_s: u64,
     pub(crate) zip_members_max: u64,
+    pub(crate) zips_per_user_max: u64,
     pub(crate) thumb_source_bytes_max: u64,
     pub(crate) thumb_memory_bytes_max: u64,
     pub(crate) thumb_jobs_max: u64,
@@ -156,7 +157,7 @@ pub(crate) struct Limits {
 
 impl Limits {
     /// Name and value of each, in the order of the file.
-    pub(crate) fn table(&self) -> [(&'static str, u64); 34] {
+    pub(crate) fn table(&self) -> [(&'static str, u64); 35] {
         [
             ("quota_default_bytes", self.quota_default_bytes),
             ("upload_bytes_max", self.upload_bytes_max),
@@ -176,6 +177,7 @@ impl Limits {
             ("copy_nodes_max", self.copy_nodes_max),
             ("trash_retention_s", self.trash_retention_s),
             ("zip_members_max", self.zip_members_max),
+            ("zips_per_user_max", self.zips_per_user_max),
             ("thumb_source_bytes_max", self.thumb_source_bytes_max),
             ("thumb_memory_bytes_max", self.thumb_memory_bytes_max),
             ("thumb_jobs_max", self.thumb_jobs_max),

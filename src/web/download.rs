@@ -83,7 +83,8 @@ async fn zip(app: &Arc<App>, mut request: Request) -> Result<Response, WebError>
     for id in ids {
         grants.push(authorize(&app.db, &user, Action::Take, Target::Node(id)).await?);
     }
-    pack::answer(app, user.id, grants, &name)
+    let slot = app.zip_slots.take(&user.id.to_string(), app.now()).await?;
+    pack::begin(app, user.id, grants, slot).await?.answer(&name)
 }
 
 async fn link(app: &App, request: &Request, node: &str) -> Result<Response, WebError> {

@@ -33,6 +33,8 @@ pub(crate) enum WebError {
     TooManyAttempts(u64),
     #[error("too many uploads at once")]
     TooManyUploads,
+    #[error("too many archives at once")]
+    TooManyArchives,
     #[error("the name is taken")]
     NameTaken,
     /// A change of folders and files that is not possible, for another reason than its name.
@@ -166,10 +168,6 @@ impl WebError {
                 retry_after_s: Some(*after_s),
                 ..public(429, "too_many_attempts", "too many attempts; wait before trying again")
             },
-            Self::TooManyUploads => Public {
-                retry_after_s: Some(RETRY_AFTER_S),
-                ..public(429, "too_many_uploads", "wait until some of your uploads are done")
-            },
             Self::NameTaken => Public {
                 field: Some("name"),
                 ..public(409, "name_taken", "this name is taken; choose another")
@@ -199,6 +197,8 @@ impl WebError {
                 "send a large file alone or last, give its part a Content-Length, or use PUT",
             ),
             Self::WrongOffset
+            | Self::TooManyUploads
+            | Self::TooManyArchives
             | Self::WrongChecksum
             | Self::WrongHash
             | Self::UploadLocked(_)
@@ -249,7 +249,7 @@ impl WebError {
         (face.code, face.message)
     }
 
-    /// What only resumable uploads have.
+    /// What only uploads and archives have.
     fn public_of_uploads(&self) -> Public {
         match self {
             Self::WrongChecksum => {
@@ -263,6 +263,14 @@ impl WebError {
             Self::UploadLocked(after_s) => Public {
                 retry_after_s: Some(*after_s),
                 ..public(423, "upload_locked", "another request of this upload is under way")
+            },
+            Self::TooManyUploads => Public {
+                retry_after_s: Some(RETRY_AFTER_S),
+                ..public(429, "too_many_uploads", "wait until some of your uploads are done")
+            },
+            Self::TooManyArchives => Public {
+                retry_after_s: Some(RETRY_AFTER_S),
+                ..public(429, "too_many_archives", "wait until one of your archives has arrived")
             },
             Self::TusVersion => public(412, "tus_version", "send Tus-Resumable: 1.0.0"),
             _ => public(409, "wrong_offset", "ask for the offset with HEAD and go on from there"),

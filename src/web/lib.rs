@@ -50,7 +50,7 @@ mod password; // which are taken, how they are kept
 mod scope; // what an API token permits
 mod seal; // secrets in the database
 mod session; // tokens
-mod slots; // how many uploads at once
+mod slots; // how many uploads and archives at once
 mod throttle; // how often something may be tried
 mod totp; // second factors
 

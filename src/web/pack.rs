@@ -10,19 +10,23 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use futures_util::stream::{Stream, unfold};
+use net::client::ClientError;
 use net::client::storage::Download;
 use tokio::task::JoinHandle;
 
 use crate::app::App;
 use crate::archive::{Archive, Open};
 use crate::authorize::Grant;
-use crate::db::{Kind, Node, Stored};
+use crate::db::{DbError, Kind, Node, Stored};
 use crate::error::WebError;
+use crate::files::FilesError;
 use crate::ids::{NodeId, UserId};
 use crate::name::Name;
 use crate::response::Response;
 use crate::sending::disposition;
+use crate::slots::Slot;
 
 /// Files and folders of a folder that are looked up at once.
 const PAGE: u64 = 500;
@@ -64,16 +68,25 @@ struct Pack {
     ahead: VecDeque<Ahead>,
     current: Option<(Open, Download, u64)>,
     left: u64,
+    /// One of its user's, until the archive ends.
+    _slot: Slot,
 }
 
-/// The answer that is an archive of what was granted; all of one owner.
-pub(crate) fn answer(
+/// An archive whose first bytes are there.
+pub(crate) struct Begun {
+    first: Option<Bytes>,
+    pack: Pack,
+}
+
+/// Begins an archive of what was granted; all of one owner. A store or a database that is away is
+/// found out here, while that can still be said. `slot` is held until the end.
+pub(crate) async fn begin(
     app: &Arc<App>,
     owner: UserId,
     grants: Vec<Grant>,
-    name: &Name,
-) -> Result<Response, WebError> {
-    let pack = Pack {
+    slot: Slot,
+) -> Result<Begun, WebError> {
+    let mut pack = Pack {
         app: app.clone(),
         owner,
         archive: Some(Archive::new()),
@@ -82,12 +95,40 @@ pub(crate) fn answer(
         ahead: VecDeque::new(),
         current: None,
         left: app.config.limits.zip_members_max,
+        _slot: slot,
     };
-    // Nginx passes it on through its buffers: without them it takes an archive that was cut off
-    // for a whole one.
-    Ok(Response::stream("application/zip", stream(pack))
-        .with_header("content-disposition", disposition("attachment", name.as_str()))?
-        .with_header("cache-control", "private, no-store")?)
+    match pack.piece().await {
+        Ok(first) => Ok(Begun { first, pack }),
+        Err(error) => Err(failure(error)),
+    }
+}
+
+/// What an archive did not begin for, as a client is told.
+fn failure(error: anyhow::Error) -> WebError {
+    let error = match error.downcast::<FilesError>() {
+        Ok(error) => return error.into(),
+        Err(other) => other,
+    };
+    let error = match error.downcast::<DbError>() {
+        Ok(error) => return error.into(),
+        Err(other) => other,
+    };
+    match error.downcast::<ClientError>() {
+        Ok(error) => FilesError::Client(error).into(),
+        Err(other) => WebError::Internal(other),
+    }
+}
+
+impl Begun {
+    pub(crate) fn answer(self, name: &Name) -> Result<Response, WebError> {
+        let Self { first, pack } = self;
+        let first = futures_util::stream::iter(first.map(Ok));
+        // Nginx passes it on through its buffers: without them it takes an archive that was cut
+        // off for a whole one.
+        Ok(Response::stream("application/zip", first.chain(stream(pack)))
+            .with_header("content-disposition", disposition("attachment", name.as_str()))?
+            .with_header("cache-control", "private, no-store")?)
+    }
 }
 
 /// The selection, each under a name of its own: they may come from many folders.

@@ -20,6 +20,13 @@ const FIRST: &str = "
 if redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[1]) then return 1 end
 return 0";
 
+/// KEYS name of a number; ARGV what is taken from it. 1 if there was so much.
+const SPEND: &str = "
+local left = redis.call('GET', KEYS[1])
+if not left or tonumber(left) < tonumber(ARGV[1]) then return 0 end
+redis.call('DECRBY', KEYS[1], ARGV[1])
+return 1";
+
 const GET: &str = "return redis.call('GET', KEYS[1])";
 
 /// KEYS name; ARGV text, ms it lives.
@@ -36,17 +43,31 @@ pub(crate) fn inline(query: &Fields) -> Result<bool, WebError> {
     }
 }
 
-/// Whether a request asks for the beginning of a file: a range that begins later goes on with a
-/// download that was counted.
+/// Whether a request asks for a file from its beginning on, or may be answered with all of it.
 pub(crate) fn is_start(request: &Request) -> bool {
+    request.method() == Method::Get && rest_bytes(request, u64::MAX).is_none()
+}
+
+/// How many bytes at most a request is answered with that goes on with a download of a file of
+/// `size` bytes. None for any other: only one plain range that begins behind the first byte is
+/// sure not to be answered with the whole file.
+pub(crate) fn rest_bytes(request: &Request, size: u64) -> Option<u64> {
     if request.method() != Method::Get {
-        return false;
+        return None;
     }
-    let Some(range) = request.header_text("range") else { return true };
-    let Some(first) = range.trim().strip_prefix("bytes=") else { return true };
-    let begins = |part: &str| part.trim().split('-').next().map(str::trim) == Some("0");
-    // The end of a file, `-N`, may be all of it.
-    first.split(',').any(|part| begins(part) || part.trim().starts_with('-'))
+    let (first, last) = request.header_text("range")?.strip_prefix("bytes=")?.split_once('-')?;
+    let number = |text: &str| {
+        let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse::<u64>().ok().filter(|_| plain)
+    };
+    let first = number(first).filter(|first| 0 < *first)?;
+    let last = if last.is_empty() { u64::MAX } else { number(last)? };
+    if last < first {
+        return None;
+    }
+    // With a validator that does not fit, a range is answered with everything.
+    let first = if request.header("if-range").is_some() { 0 } else { first };
+    Some(last.min(size.saturating_sub(1)).saturating_add(1).saturating_sub(first))
 }
 
 /// Counts a download, once per person and file in a while. What cannot be counted is sent all the
@@ -72,6 +93,12 @@ pub(crate) async fn first(app: &App, key: &str, for_ms: u64) -> Result<bool, Web
 /// Whether [`first`] was asked for `key` not long ago.
 pub(crate) async fn seen(app: &App, key: &str) -> Result<bool, WebError> {
     Ok(get(app, key).await?.is_some())
+}
+
+/// Takes `amount` from a number that was [`put`] under `key`; false if it is less, or not there.
+pub(crate) async fn spend(app: &App, key: &str, amount: u64) -> Result<bool, WebError> {
+    let done: u64 = app.cache.run(&Script::new(SPEND), &[key.to_owned()], &[amount]).await?;
+    Ok(done == 1)
 }
 
 /// What was [`put`] under `key`.
@@ -125,18 +152,42 @@ mod tests {
 
     #[test]
     fn a_range_that_goes_on_is_no_new_download() {
-        let starts = |method: &str, range: Option<&str>| {
-            let all: Vec<(&str, &str)> = range.iter().map(|r| ("HTTP_RANGE", *r)).collect();
-            let body = Body::from_bytes("");
-            is_start(&Request::for_test(method, "/api/download/1", &all, body).unwrap())
+        let request = |method: &str, headers: &[(&str, &str)]| {
+            Request::for_test(method, "/api/download/1", headers, Body::from_bytes("")).unwrap()
         };
-        assert!(starts("GET", None) && !starts("HEAD", None));
-        for begins in ["bytes=0-", "bytes=0-9", "bytes=5-9, 0-1", "bytes=-5", "lines=3"] {
-            assert!(starts("GET", Some(begins)), "{begins}");
+        let ranged = |range: &str| request("GET", &[("HTTP_RANGE", range)]);
+        assert!(is_start(&request("GET", &[])) && !is_start(&request("HEAD", &[])));
+        for begins in [
+            "bytes=0-",
+            "bytes=00-",
+            "bytes=0-9",
+            "bytes=5-9, 0-1",
+            "bytes=5-9,10-",
+            "bytes=-5",
+            "bytes=9-5",
+            "bytes=+5-",
+            "bytes=5",
+            "bytes=99999999999999999999-",
+            "Bytes=5-",
+            "lines=3",
+        ] {
+            assert!(is_start(&ranged(begins)), "{begins}");
         }
-        for goes_on in ["bytes=1-", "bytes=100-200", "bytes=5-9,10-"] {
-            assert!(!starts("GET", Some(goes_on)), "{goes_on}");
+        let long = u64::MAX.to_string();
+        for (goes_on, bytes) in [
+            ("bytes=1-", 99),
+            ("bytes=99-", 1),
+            ("bytes=100-", 0),
+            ("bytes=10-19", 10),
+            ("bytes=10-1000", 90),
+            (&format!("bytes=7-{long}"), 93),
+            (&format!("bytes={long}-"), 0),
+        ] {
+            let request = ranged(goes_on);
+            assert_eq!((is_start(&request), rest_bytes(&request, 100)), (false, Some(bytes)));
         }
+        let headers = [("HTTP_RANGE", "bytes=60-"), ("HTTP_IF_RANGE", "\"x\"")];
+        assert_eq!(rest_bytes(&request("GET", &headers), 100), Some(100));
     }
 
     #[test]

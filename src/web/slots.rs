@@ -1,12 +1,14 @@
-//! How many uploads one user has under way, over all workers.
+//! How many uploads, or archives, one user has under way, over all workers.
 //!
 //! ```text
-//! up:<user id>   sorted set   one member an upload, its score the time its slot lapses
+//! up:<user id>              sorted set   one member an upload, its score the time its slot lapses
+//! zip:<user id or address>  sorted set   the same for archives; a visitor is an address
 //! ```
 //!
 //! Called by every route that reads a file's bytes, before it reads the first of them: a body
-//! that trickles in counts from its beginning, whether or not space is reserved for it yet. A
-//! worker that dies leaves its slots to lapse.
+//! that trickles in counts from its beginning, whether or not space is reserved for it yet. And
+//! by those that send archives, which the store is read for. A worker that dies leaves its slots
+//! to lapse.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +19,7 @@ use redis::Script;
 use crate::cache::Cache;
 use crate::error::WebError;
 use crate::hex::hex;
-use crate::ids::{UnixMs, UserId};
+use crate::ids::UnixMs;
 
 /// A slot lapses so long after its last renewal.
 const SLOT_MS: u64 = 120_000;
@@ -40,19 +42,43 @@ return 1";
 /// KEYS set; ARGV member.
 const LEAVE: &str = "return redis.call('ZREM', KEYS[1], ARGV[1])";
 
-/// Counts uploads.
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    Uploads,
+    Archives,
+}
+
+impl What {
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Uploads => "up",
+            Self::Archives => "zip",
+        }
+    }
+
+    fn too_many(self) -> WebError {
+        match self {
+            Self::Uploads => WebError::TooManyUploads,
+            Self::Archives => WebError::TooManyArchives,
+        }
+    }
+}
+
+/// Counts uploads, or archives.
 #[derive(Clone)]
 pub(crate) struct Slots {
     cache: Cache,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
+    what: What,
     most: u64,
     take: Script,
     renew: Script,
     leave: Script,
 }
 
-/// One upload under way; leaving is dropping it.
+/// One of them under way; leaving is dropping it.
 pub(crate) struct Slot {
     renewing: tokio::task::JoinHandle<()>,
     slots: Slots,
@@ -65,21 +91,21 @@ impl Slots {
         cache: Cache,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
-        most: u64,
+        (what, most): (What, u64),
     ) -> Self {
         let [take, renew, leave] = [TAKE, RENEW, LEAVE].map(Script::new);
-        Self { cache, clock, random, most, take, renew, leave }
+        Self { cache, clock, random, what, most, take, renew, leave }
     }
 
-    /// Counts one more upload of `user`, or refuses it.
-    pub(crate) async fn take(&self, user: UserId, now: UnixMs) -> Result<Slot, WebError> {
+    /// Counts one more of `whose`, or refuses it.
+    pub(crate) async fn take(&self, whose: &str, now: UnixMs) -> Result<Slot, WebError> {
         let mut bytes = [0; 8];
         self.random.fill(&mut bytes);
-        let (keys, member) = ([format!("up:{user}")], hex(&bytes));
+        let (keys, member) = ([format!("{}:{whose}", self.what.prefix())], hex(&bytes));
         let args = [now.0.to_string(), member.clone(), self.most.to_string(), SLOT_MS.to_string()];
         let taken: u64 = self.cache.run(&self.take, &keys, &args).await?;
         if taken == 0 {
-            return Err(WebError::TooManyUploads);
+            return Err(self.what.too_many());
         }
         let renewing = tokio::spawn(renew(self.clone(), keys.clone(), member.clone()));
         Ok(Slot { renewing, slots: self.clone(), keys, member })
@@ -93,7 +119,7 @@ async fn renew(slots: Slots, keys: [String; 1], member: String) {
         let args = [now.to_string(), member.clone(), SLOT_MS.to_string()];
         let renewed: Result<u64, _> = slots.cache.run(&slots.renew, &keys, &args).await;
         if let Err(error) = renewed {
-            log::debug!("renew an upload's slot: {error}");
+            log::debug!("renew a slot: {error}");
         }
     }
 }
@@ -108,7 +134,7 @@ impl Drop for Slot {
         runtime.spawn(async move {
             let left: Result<u64, _> = slots.cache.run(&slots.leave, &keys, &[member]).await;
             if let Err(error) = left {
-                log::debug!("leave an upload's slot: {error}");
+                log::debug!("leave a slot: {error}");
             }
         });
     }

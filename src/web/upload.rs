@@ -54,7 +54,7 @@ async fn put(app: &Arc<App>, mut request: Request, name: &str) -> Result<Respons
     let parent = query.get("parent").unwrap_or("root");
     let grant = authorize(&app.db, &user, Action::AddTo, Target::parse(parent)?).await?;
     let size = request.content_length().ok_or(WebError::LengthRequired)?;
-    let _slot = app.slots.take(user.id, app.now()).await?;
+    let _slot = app.slots.take(&user.id.to_string(), app.now()).await?;
     let to = Destination {
         owner: user.id,
         parent: grant.node_id(),
@@ -86,7 +86,7 @@ async fn post(app: &Arc<App>, mut request: Request) -> Result<Response, WebError
         head_bytes_max: count(app.config.limits.multipart_header_bytes_max),
     };
     // Before the first byte is read: a body that trickles in counts from its beginning.
-    let _slot = app.slots.take(user.id, app.now()).await?;
+    let _slot = app.slots.take(&user.id.to_string(), app.now()).await?;
     let read = form.read(Multipart::new(&mut request, limits)?).await;
     match read {
         Ok(()) => {}

@@ -41,6 +41,7 @@ fn drive() -> &'static Stack {
         Stack::start(&[
             "s/^registrations_per_address_max = .*/registrations_per_address_max = 10000/",
             "s/^login_failures_per_address_max = .*/login_failures_per_address_max = 10000/",
+            "s/^zips_per_user_max = .*/zips_per_user_max = 1000/",
         ])
     })
 }

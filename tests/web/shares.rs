@@ -1,6 +1,7 @@
 //! Shares: who may enter, for how long, how often; looking, downloading, saving. Archives, signed
 //! links.
 
+use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -9,6 +10,7 @@ use crate::database;
 use crate::drive;
 use crate::person::{Person, ask, code};
 use crate::support::http::Answer;
+use crate::support::stack::Stack;
 use crate::support::wait::eventually;
 
 /// Refusals must be in force this soon.
@@ -280,6 +282,120 @@ fn a_limit_of_one_gives_one_of_a_hundred_parallel_downloads() {
     assert_eq!(patch(&shared.owner, &own, &body).json()["state"], json!("live"));
     assert_eq!(nobody.get(&path).status, 200);
     assert_eq!(nobody.get(&path).status, 410);
+}
+
+#[test]
+fn a_limit_holds_whatever_a_visitor_says_and_asks_for() {
+    let shared = shared(&json!({"download_limit": 2}));
+    let at = |rest: &str| format!("/api/share/{}{rest}", shared.id);
+    let path = at(&format!("/download/{}", shared.file));
+    let nobody = Person::nobody(drive());
+    let left = || {
+        let own = shared.owner.get(&format!("/api/shares/{}", shared.id)).json();
+        2 - own["downloads"].as_u64().unwrap()
+    };
+    // A cookie of one's own making is nobody: it shares no download that was counted.
+    let cookie = format!("share-{}={}; session={}", shared.id, "0".repeat(64), "1".repeat(64));
+    let with = |range: &str| {
+        let headers = [("Cookie", cookie.as_str()), ("Range", range)];
+        ask(drive(), "GET", &path, &headers, b"")
+    };
+    assert_eq!((with("bytes=0-").status, left()), (206, 1));
+    // Other spellings of the beginning begin, and several ranges may be the whole file.
+    for range in ["bytes=00-", "bytes=1-2,3-", "bytes=-11"] {
+        let body = json!({"download_limit": 2});
+        let own = format!("/api/shares/{}", shared.id);
+        assert_eq!(patch(&shared.owner, &own, &body).status, 200);
+        let sql = format!("UPDATE share SET downloads = 1 WHERE id = UNHEX('{}')", shared.id);
+        database::query::<u64>(drive(), &sql);
+        assert!(matches!(with(range).status, 200 | 206), "{range}");
+        assert_eq!((left(), with(range).status), (0, 410), "{range}");
+    }
+    // Going on ends when the file was asked for a few times.
+    let mut times = 0;
+    while nobody.ask("GET", &path, &[("Range", "bytes=1-")], b"").status == 206 {
+        times += 1;
+        assert!(times <= 8, "11 of 12 bytes again and again");
+    }
+    assert!(2 <= times, "{times}");
+    // An archive is always sent from its beginning.
+    let other = self::shared(&json!({"download_limit": 1}));
+    let zip = format!("/api/share/{}/zip", other.id);
+    let ranged = [("Range", "bytes=5-")];
+    assert_eq!(nobody.ask("GET", &zip, &ranged, b"").status, 200);
+    assert_eq!(nobody.ask("GET", &zip, &ranged, b"").status, 410);
+}
+
+#[test]
+fn a_download_that_is_not_given_is_not_counted() {
+    let owner = Person::sign_up(drive(), "sharer");
+    let node = owner.make_file("lost", b"a content of nobody else, lost for a while");
+    let id = share(&owner, &json!({"nodes": [node], "download_limit": 1}));
+    // Nothing fits into this disk.
+    let full = Person::sign_up(drive(), "full");
+    let set = format!("UPDATE user SET quota_bytes = 1 WHERE id = {}", full.id);
+    database::query::<u64>(drive(), &set);
+    let answer = full.post(&format!("/api/share/{id}/save"), &json!({}));
+    assert_eq!(answer.json()["results"][0]["error"]["code"], json!("quota_exceeded"));
+    // The store does not give this content.
+    let sql = "SELECT file_id FROM `blob` b JOIN node n ON n.blob_id = b.id WHERE n.id =";
+    let file: String = database::query(drive(), &format!("{sql} {node}")).remove(0);
+    let rename = |to: &str| {
+        let sql = "UPDATE `blob` b JOIN node n ON n.blob_id = b.id SET b.file_id =";
+        database::query::<u64>(drive(), &format!("{sql} '{to}' WHERE n.id = {node}"));
+    };
+    rename(&id_of_nothing(&file));
+    let nobody = Person::nobody(drive());
+    let zip = format!("/api/share/{id}/zip");
+    assert_eq!(nobody.get(&zip).status, 503);
+    rename(&file);
+    let own = owner.get(&format!("/api/shares/{id}")).json();
+    assert_eq!((&own["downloads"], &own["state"]), (&json!(0), &json!("live")));
+    assert_eq!(nobody.get(&zip).status, 200);
+    assert_eq!(nobody.get(&zip).status, 410);
+}
+
+/// The id of a file that the store has not, made from one that it has.
+fn id_of_nothing(file: &str) -> String {
+    let (dir, name) = file.rsplit_once('/').unwrap();
+    let swapped: String = name.chars().map(|c| if c == 'A' { 'B' } else { c }).collect();
+    assert_ne!(swapped, name);
+    format!("{dir}/{swapped}")
+}
+
+#[test]
+fn archives_sent_at_once_are_bounded_for_each_user() {
+    let drive = Stack::start(&[]);
+    let person = Person::sign_up(&drive, "zips");
+    let big = vec![7; 40_000_000];
+    let id = person.make_file("big", &big);
+    let host = drive.url.strip_prefix("http://").unwrap();
+    // Four that are not read to their end.
+    let waiting: Vec<_> = (0..4)
+        .map(|_| {
+            let mut socket = std::net::TcpStream::connect(host).unwrap();
+            let head = format!(
+                "GET /api/zip?ids={id} HTTP/1.1\r\nHost: {host}\r\nCookie: {}\r\n\r\n",
+                person.cookie
+            );
+            socket.write_all(head.as_bytes()).unwrap();
+            let mut first = [0; 12];
+            socket.read_exact(&mut first).unwrap();
+            assert_eq!(&first, b"HTTP/1.1 200");
+            socket
+        })
+        .collect();
+    let path = format!("/api/zip?ids={id}");
+    let answer = person.get(&path);
+    assert_eq!((answer.status, code(&answer).as_str()), (429, "too_many_archives"));
+    assert!(answer.header("retry-after").is_some());
+    let other = Person::sign_up(&drive, "zips");
+    let own = other.make_file("small", b"small");
+    assert_eq!(other.get(&format!("/api/zip?ids={own}")).status, 200);
+    drop(waiting);
+    eventually("who leaves makes room", Duration::from_secs(30), || {
+        (person.get(&path).status == 200).then_some(())
+    });
 }
 
 #[test]

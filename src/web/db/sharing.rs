@@ -76,6 +76,7 @@ UPDATE share s JOIN user u ON u.id = s.owner SET s.downloads = s.downloads + 1
 WHERE s.id = ? AND s.stopped_ms IS NULL AND u.disabled_ms IS NULL
     AND (s.expires_ms IS NULL OR ? < s.expires_ms)
     AND (s.download_limit IS NULL OR s.downloads < s.download_limit)";
+const GIVE_BACK: &str = "UPDATE share SET downloads = downloads - 1 WHERE id = ? AND 0 < downloads";
 const VIEWED: &str = "UPDATE share SET views = views + 1 WHERE id = ?";
 const SAVED: &str = "UPDATE share SET saves = saves + 1 WHERE id = ?";
 const REPORT: &str =
@@ -372,6 +373,11 @@ impl Db {
     /// Takes one download from a share; false if it has none left, or has ended.
     pub(crate) async fn take_download(&self, id: ShareId, now: UnixMs) -> Result<bool, DbError> {
         Ok(self.change_once(TAKE, (id.bytes(), now.0)).await? == 1)
+    }
+
+    /// Gives a download back that was taken for nothing.
+    pub(crate) async fn give_download_back(&self, id: ShareId) -> Result<(), DbError> {
+        self.change_once(GIVE_BACK, (id.bytes(),)).await.map(drop)
     }
 
     pub(crate) async fn share_viewed(&self, id: ShareId) -> Result<(), DbError> {

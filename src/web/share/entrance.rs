@@ -6,7 +6,7 @@
 use serde::Deserialize;
 
 use crate::app::{App, client};
-use crate::db::{ShareRow, ShareState};
+use crate::db::{Node, ShareRow, ShareState};
 use crate::error::WebError;
 use crate::ids::ShareId;
 use crate::notify::Event;
@@ -21,6 +21,9 @@ use crate::visit::Visit;
 const PASS_MS: u64 = 12 * 3600 * 1000;
 /// How long a download that was counted may be gone on with.
 const RESUME_MS: u64 = 6 * 3600 * 1000;
+/// And so many times its bytes may be asked for: a connection that breaks is answered with the
+/// rest each time, of which nobody here knows how much arrived.
+const RESUMED_TIMES_MAX: u64 = 4;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -63,52 +66,75 @@ pub(super) async fn enter(
 }
 
 async fn inside(app: &App, request: &Request, row: &ShareRow) -> Result<Visit, WebError> {
-    if row.code.is_some() && !has_pass(app, request, row).await? {
+    if row.code.is_some() && pass(app, request, row).await?.is_none() {
         return Err(WebError::ShareCode);
     }
     Ok(Visit::new(row.owner, app.db.share_nodes(row.id).await?))
 }
 
-/// Entered to download `what`. To go on with a download that was counted is possible also when the
-/// share is used up, but not when it was stopped or has expired.
+/// Entered to download a file. Also when the share is used up, but not when it was stopped or has
+/// expired: whoever was counted may go on, which [`Download::begin`] finds out.
 pub(super) async fn enter_to_download(
     app: &App,
     request: &Request,
     id: &str,
-    what: &str,
 ) -> Result<(ShareRow, Visit), WebError> {
-    let parsed = ShareId::parse(id).ok_or(WebError::NotFound)?;
-    let row = app.db.share(parsed).await?.ok_or(WebError::NotFound)?;
-    let state = row.state(app.now());
-    let mark = format!("shdl:{}:{}:{what}", row.id, visitor(app, request, row.id));
-    let goes_on = request.method() == Method::Get
-        && !sending::is_start(request)
-        && sending::seen(app, &mark).await?;
-    match state {
-        ShareState::UsedUp if goes_on && !row.owner_disabled => {}
+    let id = ShareId::parse(id).ok_or(WebError::NotFound)?;
+    let row = app.db.share(id).await?.ok_or(WebError::NotFound)?;
+    match row.state(app.now()) {
+        ShareState::UsedUp => check(&row, ShareState::Live)?,
         state => check(&row, state)?,
     }
     let visit = inside(app, request, &row).await?;
     Ok((row, visit))
 }
 
-/// Takes one download from the share, just before the bytes leave.
-pub(super) async fn take_download(
-    app: &App,
-    request: &Request,
-    row: &ShareRow,
-    what: &str,
-) -> Result<(), WebError> {
-    if request.method() == Method::Head {
-        return Ok(());
+/// One visitor's download of one file, that counts once and may be gone on with for a while.
+pub(super) struct Download<'a> {
+    row: &'a ShareRow,
+    size: u64,
+    mark: String,
+    /// Nothing is taken from the share: it goes on, or only the header is asked for.
+    free: bool,
+}
+
+impl<'a> Download<'a> {
+    /// Finds out whether it goes on with one that was counted. If it does not, the share must
+    /// have downloads left.
+    pub(super) async fn begin(
+        app: &App,
+        request: &Request,
+        row: &'a ShareRow,
+        (file, visitor): (&Node, &str),
+    ) -> Result<Self, WebError> {
+        let mark = format!("shdl:{}:{visitor}:{}", row.id, file.id);
+        let goes_on = match sending::rest_bytes(request, file.size) {
+            Some(bytes) => sending::spend(app, &mark, bytes).await?,
+            None => false,
+        };
+        if !goes_on {
+            check(row, row.state(app.now()))?;
+        }
+        let free = goes_on || request.method() == Method::Head;
+        Ok(Self { row, size: file.size, mark, free })
     }
-    let mark = format!("shdl:{}:{}:{what}", row.id, visitor(app, request, row.id));
-    if request.method() == Method::Get
-        && !sending::is_start(request)
-        && sending::seen(app, &mark).await?
-    {
-        return Ok(());
+
+    /// Takes it from the share: the last step before the answer, which then must be given.
+    pub(super) async fn count(self, app: &App) -> Result<(), WebError> {
+        if self.free {
+            return Ok(());
+        }
+        take_download(app, self.row).await?;
+        let rest = self.size.saturating_mul(RESUMED_TIMES_MAX).min(i64::MAX as u64).to_string();
+        if let Err(error) = sending::put(app, &self.mark, &rest, RESUME_MS).await {
+            log::warn!("a download that was counted cannot be gone on with: {error}");
+        }
+        Ok(())
     }
+}
+
+/// Takes one download from the share; the last step before what it is taken for.
+pub(super) async fn take_download(app: &App, row: &ShareRow) -> Result<(), WebError> {
     if !app.db.take_download(row.id, app.now()).await? {
         // It ended between the two looks.
         let row = app.db.share(row.id).await?.ok_or(WebError::NotFound)?;
@@ -117,7 +143,6 @@ pub(super) async fn take_download(
     }
     // The owner's list of shares shows how many are left.
     app.notify.tell(row.owner, &Event::shares());
-    sending::first(app, &mark, RESUME_MS).await?;
     if row.public {
         app.ranking.count(row.id, row.downloads.saturating_add(1)).await;
     }
@@ -150,23 +175,27 @@ pub(super) async fn open(app: &App, mut request: Request, id: &str) -> Result<Re
     Ok(response.with_header("set-cookie", cookie)?)
 }
 
-/// Whether the visitor has given the code that the share has now.
-pub(super) async fn has_pass(
+/// The hash of the visitor's pass, if it is one of this share and the code is still the same.
+pub(super) async fn pass(
     app: &App,
     request: &Request,
     row: &ShareRow,
-) -> Result<bool, WebError> {
+) -> Result<Option<String>, WebError> {
     let token = request.cookie(&cookie_name(row.id)).and_then(Token::parse);
-    let Some(token) = token else { return Ok(false) };
+    let Some(token) = token.filter(|_| row.code.is_some()) else { return Ok(None) };
     let pass = sending::get(app, &pass_key(&token)).await?;
-    Ok(pass.as_deref() == Some(&*pass_of(row)))
+    Ok((pass.as_deref() == Some(&*pass_of(row))).then(|| token.hash()))
 }
 
-/// Who a visitor is, as far as we can tell: the pass, or else the address.
-pub(super) fn visitor(app: &App, request: &Request, id: ShareId) -> String {
-    let token = request.cookie(&cookie_name(id)).and_then(Token::parse);
-    let token = token.or_else(|| app.token(request));
-    token.map_or_else(|| client(request).to_string(), |token| token.hash())
+/// Who a visitor is, as far as we can tell: a pass that we gave out, or else the address. What a
+/// visitor merely says is nobody.
+pub(super) async fn visitor(
+    app: &App,
+    request: &Request,
+    row: &ShareRow,
+) -> Result<String, WebError> {
+    let pass = pass(app, request, row).await?;
+    Ok(pass.unwrap_or_else(|| client(request).to_string()))
 }
 
 fn cookie_name(id: ShareId) -> String {

@@ -8,7 +8,7 @@ use super::entrance::{enter, take_download};
 use super::visitor::granted;
 use crate::app::{App, actor, client};
 use crate::authorize::{Action, Target, authorize};
-use crate::batch::{outcome, renames, results};
+use crate::batch::{Outcome, outcome, renames, results};
 use crate::db::Copy;
 use crate::error::WebError;
 use crate::ids::NodeId;
@@ -46,10 +46,11 @@ pub(super) async fn save(
     };
     let grants = granted(app, &visit, &ids, strict).await?;
     // Whoever has a copy has the bytes: it counts like a download.
-    take_download(app, &request, &row, "save").await?;
+    take_download(app, &row).await?;
     let address = client(&request).to_string();
     let mut outcomes = Vec::new();
     let mut changes = app.notify.changes(user.id);
+    let mut failure = None;
     for grant in grants {
         let Some(node) = grant.node_id() else { continue };
         let nodes_max = app.config.limits.copy_nodes_max;
@@ -59,9 +60,19 @@ pub(super) async fn save(
             changes.files([copied.parent]);
             Ok(Some(copied))
         };
-        outcomes.push(outcome(node.to_string(), done.await)?);
+        match outcome(node.to_string(), done.await) {
+            Ok(one) => outcomes.push(one),
+            Err(error) => {
+                failure = Some(error);
+                break;
+            }
+        }
     }
-    app.db.share_saved(row.id).await?;
+    if outcomes.iter().any(Outcome::is_done) {
+        app.db.share_saved(row.id).await?;
+    } else if let Err(error) = app.db.give_download_back(row.id).await {
+        log::error!("share {} lost a download for nothing: {error}", row.id);
+    }
     app.notify.tell(row.owner, &Event::shares());
-    results(&outcomes)
+    failure.map_or_else(|| results(&outcomes), Err)
 }

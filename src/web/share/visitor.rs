@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::entrance::{alive, enter, enter_to_download, take_download, visitor};
+use super::entrance::{Download, alive, enter, enter_to_download, pass, take_download, visitor};
 use super::public::SharedPage;
 use crate::app::{App, client, json};
 use crate::authorize::{Action, Grant, Target, authorize};
@@ -38,13 +38,13 @@ pub(super) async fn look(app: &App, request: &Request, id: &str) -> Result<Respo
     if app.db.shared(row.id, row.owner).await?.is_empty() {
         return Err(WebError::NotFound);
     }
-    let mark = format!("view:{}:{}", row.id, visitor(app, request, row.id));
+    let open = row.code.is_none() || pass(app, request, &row).await?.is_some();
+    let mark = format!("view:{}:{}", row.id, visitor(app, request, &row).await?);
     if sending::first(app, &mark, VIEW_MS).await? {
         app.db.share_viewed(row.id).await?;
         app.notify.tell(row.owner, &Event::shares());
         row.views = row.views.saturating_add(1);
     }
-    let open = row.code.is_none() || super::entrance::has_pass(app, request, &row).await?;
     json(200, &SharedPage::new(&row, !open))
 }
 
@@ -97,16 +97,17 @@ pub(super) async fn download(
     node: &str,
 ) -> Result<Response, WebError> {
     let inline = sending::inline(&request.query()?)?;
-    let (row, visit) = enter_to_download(app, request, id, node).await?;
+    let (row, visit) = enter_to_download(app, request, id).await?;
     let target = NodeId::parse(node).map(Target::Node).ok_or(WebError::NotFound)?;
     let grant = authorize(&app.db, &visit, Action::Read, target).await?;
     let (file, file_id) = grant.file().ok_or(WebError::NotFound)?;
-    take_download(app, request, &row, node).await?;
+    let response = sending::file(file, file_id, inline)?;
+    let who = visitor(app, request, &row).await?;
+    Download::begin(app, request, &row, (file, &who)).await?.count(app).await?;
     if sending::is_start(request) {
-        let by = format!("share:{}", visitor(app, request, row.id));
-        sending::count(app, &by, file).await;
+        sending::count(app, &format!("share:{who}"), file).await;
     }
-    sending::file(file, file_id, inline)
+    Ok(response)
 }
 
 pub(super) async fn thumb(
@@ -132,8 +133,13 @@ pub(super) async fn zip(app: &Arc<App>, request: &Request, id: &str) -> Result<R
     let grants = granted(app, &visit, &ids, query.get("ids").is_some()).await?;
     let name = Name::parse(&format!("{}.zip", row.title));
     let name = name.unwrap_or_else(|| Name::stored("share.zip"));
-    take_download(app, request, &row, "zip").await?;
-    pack::answer(app, row.owner, grants, &name)
+    let by = format!("visitor:{}", client(request));
+    let slot = app.zip_slots.take(&by, app.now()).await?;
+    let archive = pack::begin(app, row.owner, grants, slot).await?;
+    // The first of it is there: it does not count for nothing. An archive is never gone on with.
+    let response = archive.answer(&name)?;
+    take_download(app, &row).await?;
+    Ok(response)
 }
 
 /// What may be read of `ids`. Of the whole share what has gone is left out; what was asked for by

@@ -130,7 +130,7 @@ async fn create(app: &Arc<App>, mut request: Request) -> Result<Response, WebErr
     let mut outcome = Outcome { offset: 0, expires, node: None };
     // Of an empty file the beginning is the end.
     if 0 < len || size == 0 {
-        let _slot = app.slots.take(user.id, app.now()).await?;
+        let _slot = app.slots.take(&user.id.to_string(), app.now()).await?;
         let address = client(&request).to_string();
         let body = request.take_body();
         let sent = Sent { offset: 0, len, body, checksum, conflict: None, address };
@@ -161,7 +161,7 @@ async fn patch(app: &Arc<App>, mut request: Request, id: &str) -> Result<Respons
     let offset = number(&request, "upload-offset")?;
     let offset = offset.ok_or(WebError::Invalid("Upload-Offset", "send the offset"))?;
     let checksum = checksum(&request)?;
-    let _slot = app.slots.take(user.id, app.now()).await?;
+    let _slot = app.slots.take(&user.id.to_string(), app.now()).await?;
     let address = client(&request).to_string();
     let body = request.take_body();
     let sent = Sent { offset, len, body, checksum, conflict, address };
