@@ -101,13 +101,33 @@ pub(crate) async fn receive(
         // Only to spare the bytes: what decides is the unique key.
         return Err(WebError::NameTaken);
     }
-    let held = hold(app, to.owner, &to.name, size, source, &[]).await?;
+    let held = take_in(app, to.owner, &to.name, size, source, &[]).await?;
     place(app, to, held).await
 }
 
-/// Takes the bytes of a file in and keeps them under their reservation. `others` are held by the
-/// same request: together they count as one upload, and are kept alive meanwhile.
+/// The same, and it stays so for as long as the request takes: the reservation names the file.
+/// `others` are held by the same request: together they count as one upload, and are kept alive
+/// meanwhile.
 pub(crate) async fn hold(
+    app: &Arc<App>,
+    owner: UserId,
+    name: &Name,
+    size: u64,
+    source: Source<'_>,
+    others: &[&Held],
+) -> Result<Held, WebError> {
+    let held = take_in(app, owner, name, size, source, others).await?;
+    let why = match app.db.hold(held.blob, &held.stored.file_id).await {
+        Ok(true) => return Ok(held),
+        Ok(false) => WebError::Busy("the reservation was given up"),
+        Err(error) => error.into(),
+    };
+    drop_held(app, vec![held]).await;
+    Err(why)
+}
+
+/// Takes the bytes of a file in and keeps them under their reservation.
+async fn take_in(
     app: &Arc<App>,
     owner: UserId,
     name: &Name,

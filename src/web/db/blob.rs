@@ -4,12 +4,13 @@
 //!            reserve            attach (first of its hash)
 //!   (none) ----------> storing ---------------------------> live
 //!                        | attach (hash is known): row goes, the known row's refcount grows
-//!                        | abandon, or not touched for STALE_MS: row goes
-//!                        v
+//!                        | abandon, or not touched for STALE_MS: row goes, and a file that the
+//!                        v   row names is garbage
 //!                      (none)          live, last reference released: row goes, file is garbage
 //! ```
 //!
-//! A `storing` row is also the reservation of its size in its user's quota. Never talks to the
+//! A `storing` row is also the reservation of its size in its user's quota. It names a file that
+//! the store has if that file waits for others before it becomes visible. Never talks to the
 //! store: a stored file that is not needed becomes a row of `garbage`.
 
 use mysql_async::Transaction;
@@ -34,7 +35,9 @@ INSERT INTO `blob` (size, refcount, state, storing_for, touched_ms, created_ms)
 VALUES (?, 0, 'storing', ?, ?, ?)";
 const TOUCH: &str = "UPDATE `blob` SET touched_ms = ? WHERE id = ? AND state = 'storing'";
 const ABANDON: &str = "DELETE FROM `blob` WHERE id = ? AND state = 'storing'";
-const SWEEP: &str = "DELETE FROM `blob` WHERE state = 'storing' AND touched_ms < ?";
+const HOLD: &str = "UPDATE `blob` SET file_id = ? WHERE id = ? AND state = 'storing'";
+const STALE: &str = "\
+SELECT id, file_id FROM `blob` WHERE state = 'storing' AND touched_ms < ? LIMIT 1000 FOR UPDATE";
 const STATE: &str = "SELECT state = 'live' FROM `blob` WHERE id = ? FOR UPDATE";
 const SHARE: &str = "\
 UPDATE `blob` SET refcount = refcount + 1 WHERE sha256 = ? AND size = ? AND state = 'live'";
@@ -122,6 +125,12 @@ impl Db {
 
     /// Gives a reservation back; a stored file of it becomes garbage in the same transaction,
     /// but not if the reservation became a content: somebody may be reading it.
+    /// Notes what the store has for a reservation, so that it belongs to something while it waits;
+    /// false if the reservation was swept meanwhile.
+    pub(crate) async fn hold(&self, blob: BlobId, file_id: &str) -> Result<bool, DbError> {
+        Ok(self.change(HOLD, (file_id, blob.0)).await? == 1)
+    }
+
     pub(crate) async fn abandon(
         &self,
         blob: BlobId,
@@ -191,9 +200,28 @@ impl Db {
         .await
     }
 
-    /// Drops the reservations of uploads that died; how many there were.
+    /// Drops the reservations of uploads that died, with what the store has of them; how many
+    /// there were.
     pub(crate) async fn sweep_reservations(&self, now: UnixMs) -> Result<u64, DbError> {
-        self.change(SWEEP, (now.0.saturating_sub(STALE_MS),)).await
+        let since = now.0.saturating_sub(STALE_MS);
+        retry(move || {
+            Box::pin(async move {
+                let mut tx = self.begin().await?;
+                let count = within(async {
+                    let stale: Vec<(u64, Option<String>)> = tx.exec(STALE, (since,)).await?;
+                    for (blob, file_id) in &stale {
+                        tx.exec_drop(ABANDON, (blob,)).await?;
+                        if let Some(file_id) = file_id {
+                            garbage::insert(&mut tx, file_id, now).await?;
+                        }
+                    }
+                    Ok(stale.len() as u64)
+                })
+                .await?;
+                commit(tx).await.map(|()| count)
+            })
+        })
+        .await
     }
 }
 
