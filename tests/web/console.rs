@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use mysql_async::prelude::Queryable as _;
 use serde_json::json;
 
 use crate::access::totp;
@@ -208,6 +209,7 @@ fn reconcile_finds_what_one_side_has_and_the_other_has_not() {
     let damaged = owner.make_file("damaged", &[3; 100_000]);
     let report = done(&drive, &["reconcile", "--sums"]);
     assert!(report.contains("database: 3 contents, 0 of them not right"), "{report}");
+    let scratch_backup = scratch.path("all.backup");
     assert!(report.contains("0 of them belong to nothing"), "{report}");
 
     // The store has more: one file that is old enough, and one that may be on its way.
@@ -216,6 +218,10 @@ fn reconcile_finds_what_one_side_has_and_the_other_has_not() {
     let why = refused(&drive, &["reconcile"]);
     assert!(why.contains(&format!("store: {old} belongs to nothing")), "{why}");
     assert!(!why.contains(&young) && why.contains("`--repair` mends"), "{why}");
+    // A backup is made all the same, and says what was found.
+    let said = done(&drive, &["backup", &scratch_backup]);
+    assert!(said.starts_with("backed up ") && said.contains(&old), "{said}");
+    assert!(said.contains("`fastdisk reconcile --repair` mends"), "{said}");
     let report = done(&drive, &["reconcile", "--repair"]);
     assert!(report.contains("1 of them belong to nothing; they will be removed"), "{report}");
     assert!(place(&drive, &old).exists(), "reconcile itself removes nothing");
@@ -232,6 +238,10 @@ fn reconcile_finds_what_one_side_has_and_the_other_has_not() {
     done(&drive, &["reconcile", "--repair"]);
     database::check(&drive);
 
+    // In the middle of somebody's work: counted when that is done, and not wrongly.
+    database::query::<u64>(&drive, broken);
+    count_anew_in_the_middle(&drive, &kept);
+
     // The store has less: a file is gone, another has other bytes. Nothing can mend that.
     let (missing_id, path) = stored(&drive, &missing);
     fs::remove_file(path).unwrap();
@@ -244,6 +254,128 @@ fn reconcile_finds_what_one_side_has_and_the_other_has_not() {
     assert!(why.contains(&format!("\"missing\" of {:?}", owner.name)), "whose it is: {why}");
     refused(&drive, &["reconcile", "--sums", "--repair"]);
     assert!(owner.download(&kept) == vec![1; 100_000]);
+}
+
+/// Repairs counters while a transaction that nobody sees yet has one more use of a content.
+fn count_anew_in_the_middle(drive: &Stack, node: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let socket = drive.run.join("mysql.sock");
+    let options = mysql_async::OptsBuilder::default()
+        .socket(Some(socket.to_string_lossy()))
+        .user(Some("root"))
+        .db_name(Some("fastdisk"));
+    let other = [
+        "BEGIN".to_owned(),
+        format!(
+            "UPDATE user u JOIN node n ON n.owner = u.id SET u.used_bytes = u.used_bytes + n.size
+            WHERE n.id = {node}"
+        ),
+        format!(
+            "UPDATE `blob` b JOIN node n ON n.blob_id = b.id SET b.refcount = b.refcount + 1
+            WHERE n.id = {node}"
+        ),
+        format!(
+            "INSERT INTO node (owner, name, kind, blob_id, size, category, created_ms, modified_ms)
+            SELECT owner, 'twice', kind, blob_id, size, category, created_ms, modified_ms
+            FROM node WHERE id = {node}"
+        ),
+    ];
+    let mut conn = runtime.block_on(async {
+        let mut conn = mysql_async::Conn::new(options).await.unwrap();
+        for sql in other {
+            conn.query_drop(sql).await.unwrap();
+        }
+        conn
+    });
+    std::thread::scope(|scope| {
+        let repair = scope.spawn(|| done(drive, &["reconcile", "--repair"]));
+        eventually("the repair waits for the row", BACK_WITHIN, || {
+            let waits = "SELECT COUNT(*) FROM information_schema.INNODB_TRX
+                WHERE trx_state = 'LOCK WAIT'";
+            let conn = root(drive, waits);
+            (conn == "1").then_some(())
+        });
+        runtime.block_on(conn.query_drop("COMMIT")).unwrap();
+        repair.join().unwrap();
+    });
+    let wrong = "SELECT COUNT(*) FROM `blob` b WHERE b.refcount <>
+        (SELECT COUNT(*) FROM node n WHERE n.blob_id = b.id)";
+    assert_eq!(database::query::<u64>(drive, wrong), [0]);
+    runtime.block_on(async {
+        conn.query_drop("DELETE FROM node WHERE name = 'twice'").await.unwrap();
+        conn.disconnect().await.unwrap();
+    });
+    // The same content is used once less: the counters follow, also that of the space.
+    done(drive, &["reconcile", "--repair"]);
+    database::check(drive);
+}
+
+/// A statement of the database's own administrator, and what is answered.
+fn root(drive: &Stack, sql: &str) -> String {
+    let socket = format!("--socket={}", drive.run.join("mysql.sock").display());
+    let mut command = Command::new("mariadb");
+    command.args(["--no-defaults", "--protocol=socket", &socket, "--user=root", "-N", "-e", sql]);
+    let out = command.output().unwrap();
+    assert!(out.status.success(), "{sql}: {}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn what_a_form_holds_is_not_taken_for_garbage() {
+    let drive = Stack::start(&[]);
+    let owner = Person::sign_up(&drive, "form");
+    let (first, second) = (vec![5u8; 400_000], vec![6u8; 2_000_000]);
+    let part = |name: &str, bytes: &[u8]| {
+        let head = format!(
+            "--edge\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\
+             Content-Length: {}\r\n\r\n",
+            bytes.len()
+        );
+        [head.as_bytes(), bytes, b"\r\n"].concat()
+    };
+    let body = [part("first", &first), part("second", &second), b"--edge--\r\n".to_vec()].concat();
+    let host = drive.url.strip_prefix("http://").unwrap();
+    let head = format!(
+        "POST /api/upload HTTP/1.1\r\nHost: {host}\r\nCookie: {}\r\nConnection: close\r\n\
+         Content-Type: multipart/form-data; boundary=edge\r\nContent-Length: {}\r\n\r\n",
+        owner.cookie,
+        body.len()
+    );
+    let mut socket = std::net::TcpStream::connect(host).unwrap();
+    socket.write_all(head.as_bytes()).unwrap();
+    let (now, later) = body.split_at(1_500_000);
+    socket.write_all(now).unwrap();
+    eventually("the first file is held while the second comes", BACK_WITHIN, || {
+        let storing = "SELECT COUNT(*) FROM `blob` WHERE state = 'storing'";
+        (database::query::<u64>(&drive, storing) == [2]).then_some(())
+    });
+    age_stored_files(&drive);
+    done(&drive, &["reconcile", "--repair"]);
+    done(&drive, &["gc"]);
+    socket.write_all(later).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    let nodes = owner.get("/api/disk/root").json()["nodes"].clone();
+    for (node, want) in nodes.as_array().unwrap().iter().zip([&first, &second]) {
+        assert!(owner.download(node["id"].as_str().unwrap()) == *want, "{node}");
+    }
+    // One that died leaves nothing, neither space nor files.
+    let mut socket = std::net::TcpStream::connect(host).unwrap();
+    socket.write_all(head.as_bytes()).unwrap();
+    let fresh: Vec<u8> = now.iter().map(|byte| if *byte == 5 { 7 } else { *byte }).collect();
+    socket.write_all(&fresh).unwrap();
+    eventually("the first file is held again", BACK_WITHIN, || {
+        let held = "SELECT COUNT(*) FROM `blob` WHERE state = 'storing' AND file_id IS NOT NULL";
+        (database::query::<u64>(&drive, held) == [1]).then_some(())
+    });
+    drive.kill("upload");
+    database::query::<u64>(&drive, "UPDATE `blob` SET touched_ms = 1 WHERE state = 'storing'");
+    age_stored_files(&drive);
+    assert_eq!(done(&drive, &["gc"]), "stored files that could not be removed yet: 0\n");
+    let report = done(&drive, &["reconcile"]);
+    assert!(report.contains("0 of them belong to nothing"), "{report}");
+    database::check(&drive);
 }
 
 fn flip_a_byte(path: &Path) {
@@ -323,9 +455,9 @@ fn a_lost_database_comes_back_from_its_backup_with_every_file() {
     for worker in workers(&drive) {
         drive.kill(&worker);
     }
-    mysql(&drive, "DROP DATABASE fastdisk");
+    root(&drive, "DROP DATABASE fastdisk");
     assert!(refused(&drive, &["reconcile"]).contains("nknown database"));
-    mysql(&drive, "CREATE DATABASE fastdisk CHARACTER SET utf8mb4 COLLATE utf8mb4_bin");
+    root(&drive, "CREATE DATABASE fastdisk CHARACTER SET utf8mb4 COLLATE utf8mb4_bin");
     done(&drive, &["migrate"]);
 
     // A cut backup, and one that was tampered with, leave the database empty.
@@ -361,15 +493,6 @@ fn workers(drive: &Stack) -> Vec<String> {
     let settings = done(drive, &["config"]);
     let line = settings.lines().find_map(|line| line.strip_prefix("workers='")).unwrap();
     line.trim_end_matches('\'').split(' ').map(str::to_owned).collect()
-}
-
-/// A statement outside of the drive's database, which may be gone.
-fn mysql(drive: &Stack, sql: &str) {
-    let socket = format!("--socket={}", drive.run.join("mysql.sock").display());
-    let mut command = Command::new("mariadb");
-    command.args(["--no-defaults", "--protocol=socket", &socket, "--user=root", "-N", "-e", sql]);
-    let out = command.output().unwrap();
-    assert!(out.status.success(), "{sql}: {}", String::from_utf8_lossy(&out.stderr));
 }
 
 /// Makes every stored file look two hours old, longer than reconcile waits for its row.

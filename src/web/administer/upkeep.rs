@@ -84,13 +84,27 @@ async fn reset_password(app: &App, name: &str) -> anyhow::Result<String> {
 }
 
 async fn reconcile(app: &App, what: &Reconcile) -> anyhow::Result<String> {
-    let (report, in_order) =
-        reconcile::run(&app.config, (&app.db, &app.files), what, app.now()).await?;
+    let (report, in_order) = compare(app, what).await?;
     if in_order {
         return Ok(report);
     }
     let hint = if what.repair { "" } else { "; `--repair` mends what can be mended" };
     anyhow::bail!("database and store differ{hint}\n{report}")
+}
+
+async fn compare(app: &App, what: &Reconcile) -> anyhow::Result<(String, bool)> {
+    reconcile::run(&app.config, (&app.db, &app.files), what, app.now()).await
+}
+
+/// The comparison behind a backup or a restore, which is done whatever comes of this.
+async fn compared(app: &App) -> String {
+    match compare(app, &Reconcile::default()).await {
+        Ok((report, true)) => report,
+        Ok((report, false)) => {
+            format!("{report}database and store differ; `fastdisk reconcile --repair` mends\n")
+        }
+        Err(error) => format!("database and store could not be compared: {error:#}\n"),
+    }
 }
 
 /// Writes the backup beside its place first: what stands there is whole.
@@ -104,7 +118,7 @@ async fn back_up(app: &App, path: &Path) -> anyhow::Result<String> {
     let file = out.into_inner().context("write the backup")?;
     file.sync_all().context("sync the backup")?;
     std::fs::rename(&fresh, path).with_context(|| format!("name {}", path.display()))?;
-    let report = reconcile(app, &Reconcile::default()).await?;
+    let report = compared(app).await;
     Ok(format!("backed up {rows} rows\n{report}"))
 }
 
@@ -112,6 +126,6 @@ async fn restore(app: &App, path: &Path) -> anyhow::Result<String> {
     let file = File::open(path).with_context(|| format!("open {}", path.display()))?;
     let mut lines = BufReader::new(file).lines();
     let rows = app.db.read_back(&mut lines).await?;
-    let report = reconcile(app, &Reconcile::default()).await?;
+    let report = compared(app).await;
     Ok(format!("restored {rows} rows\n{report}"))
 }

@@ -50,6 +50,8 @@ const SHARE_KNOWN: &str =
 const MEDIA_TYPE: &str = "SELECT media_type FROM `blob` WHERE id = ?";
 const RELEASE: &str =
     "UPDATE `blob` SET refcount = refcount - 1 WHERE id = ? AND state = 'live' AND 0 < refcount";
+const NODES: &str = "SELECT COUNT(*) FROM node WHERE blob_id = ?";
+const RECOUNT: &str = "UPDATE `blob` SET refcount = ? WHERE id = ?";
 const UNUSED: &str =
     "SELECT file_id FROM `blob` WHERE id = ? AND refcount = 0 AND state = 'live' FOR UPDATE";
 const REMOVE: &str = "DELETE FROM `blob` WHERE id = ? AND refcount = 0 AND state = 'live'";
@@ -123,14 +125,14 @@ impl Db {
         Ok(self.change(TOUCH, (now.0, blob.0)).await? == 1)
     }
 
-    /// Gives a reservation back; a stored file of it becomes garbage in the same transaction,
-    /// but not if the reservation became a content: somebody may be reading it.
     /// Notes what the store has for a reservation, so that it belongs to something while it waits;
     /// false if the reservation was swept meanwhile.
     pub(crate) async fn hold(&self, blob: BlobId, file_id: &str) -> Result<bool, DbError> {
         Ok(self.change(HOLD, (file_id, blob.0)).await? == 1)
     }
 
+    /// Gives a reservation back; a stored file of it becomes garbage in the same transaction,
+    /// but not if the reservation became a content: somebody may be reading it.
     pub(crate) async fn abandon(
         &self,
         blob: BlobId,
@@ -156,17 +158,6 @@ impl Db {
         .await
     }
 
-    /// True when a reservation is still one, so that a commit without an answer did not happen.
-    /// Waits for that commit if it is still under way.
-    pub(crate) async fn still_storing(&self, blob: BlobId) -> Result<bool, DbError> {
-        let live: Option<bool> = self.first(STATE, (blob.0,)).await?;
-        Ok(live == Some(false))
-    }
-
-    /// Lets go of a content that nothing uses, as [`release`] does with the last reference.
-    pub(crate) async fn release_unused(&self, blob: BlobId, at: UnixMs) -> Result<(), DbError> {
-        retry(move || {
-            Box::pin(async move {
     /// A stored file becomes garbage, but not if its reservation became a content. The
     /// reservation stays: the upload may be finished in another way.
     pub(crate) async fn discard_unpublished(
@@ -192,8 +183,31 @@ impl Db {
         .await
     }
 
+    /// True when a reservation is still one, so that a commit without an answer did not happen.
+    /// Waits for that commit if it is still under way.
+    pub(crate) async fn still_storing(&self, blob: BlobId) -> Result<bool, DbError> {
+        let live: Option<bool> = self.first(STATE, (blob.0,)).await?;
+        Ok(live == Some(false))
+    }
+
+    /// Counts the references of a content anew while nobody can change them; one that nothing
+    /// uses goes, and its file becomes garbage.
+    pub(crate) async fn recount(&self, blob: BlobId, at: UnixMs) -> Result<(), DbError> {
+        retry(move || {
+            Box::pin(async move {
                 let mut tx = self.begin().await?;
-                within(release(&mut tx, blob, at)).await?;
+                within(async {
+                    // Whoever adds or removes a reference holds this row until the commit. So in
+                    // a statement behind this one the nodes are those that were counted.
+                    let live: Option<bool> = tx.exec_first(STATE, (blob.0,)).await?;
+                    if live != Some(true) {
+                        return Ok(());
+                    }
+                    let nodes: Option<u64> = tx.exec_first(NODES, (blob.0,)).await?;
+                    tx.exec_drop(RECOUNT, (nodes.unwrap_or_default(), blob.0)).await?;
+                    remove_unused(&mut tx, blob, at).await
+                })
+                .await?;
                 commit(tx).await
             })
         })
@@ -295,6 +309,10 @@ pub(super) async fn release(
     at: UnixMs,
 ) -> Result<(), DbError> {
     tx.exec_drop(RELEASE, (blob.0,)).await?;
+    remove_unused(tx, blob, at).await
+}
+
+async fn remove_unused(tx: &mut impl Queryable, blob: BlobId, at: UnixMs) -> Result<(), DbError> {
     let unused: Option<Option<String>> = tx.exec_first(UNUSED, (blob.0,)).await?;
     let Some(file_id) = unused else { return Ok(()) };
     tx.exec_drop(REMOVE, (blob.0,)).await?;

@@ -1,10 +1,13 @@
 //! What the database says must be in the store, and whether its own counters are right: for
-//! `fastdisk reconcile`. Reads in pages; repairs counters in one statement each.
+//! `fastdisk reconcile`. Reads in pages; repairs each counter by itself, under the lock of its row:
+//! the drive goes on meanwhile.
 
 use std::collections::HashSet;
 
-use super::{Db, DbError};
-use crate::ids::UnixMs;
+use mysql_async::prelude::Queryable;
+
+use super::{Db, DbError, commit, retry, within};
+use crate::ids::{BlobId, UnixMs, UserId};
 
 const LIVE: &str = "\
 SELECT id, size, file_id FROM `blob` WHERE state = 'live' AND ? < id ORDER BY id LIMIT 1000";
@@ -15,16 +18,19 @@ UNION ALL SELECT file_id FROM upload WHERE file_id IS NOT NULL";
 const WRONG_REFCOUNTS: &str = "\
 SELECT COUNT(*) FROM `blob` b WHERE b.state = 'live' AND b.refcount <>
     (SELECT COUNT(*) FROM node n WHERE n.blob_id = b.id)";
-const REPAIR_REFCOUNTS: &str = "\
-UPDATE `blob` b SET b.refcount = (SELECT COUNT(*) FROM node n WHERE n.blob_id = b.id)
-WHERE b.state = 'live' AND b.refcount <> (SELECT COUNT(*) FROM node n WHERE n.blob_id = b.id)";
+const TO_RECOUNT: &str = "\
+SELECT b.id FROM `blob` b LEFT JOIN (SELECT blob_id, COUNT(*) AS nodes FROM node
+    WHERE blob_id IS NOT NULL GROUP BY blob_id) n ON n.blob_id = b.id
+WHERE b.state = 'live' AND (n.nodes IS NULL OR b.refcount <> n.nodes)";
 const WRONG_SPACE: &str = "\
 SELECT COUNT(*) FROM user u WHERE u.used_bytes <>
     (SELECT COALESCE(SUM(n.size), 0) FROM node n WHERE n.owner = u.id)";
-const REPAIR_SPACE: &str = "\
-UPDATE user u SET u.used_bytes = (SELECT COALESCE(SUM(n.size), 0) FROM node n WHERE n.owner = u.id)
-WHERE u.used_bytes <> (SELECT COALESCE(SUM(n.size), 0) FROM node n WHERE n.owner = u.id)";
-const UNUSED: &str = "SELECT id FROM `blob` WHERE state = 'live' AND refcount = 0 LIMIT 1000";
+const TO_RESUM: &str = "\
+SELECT u.id FROM user u WHERE u.used_bytes <>
+    (SELECT COALESCE(SUM(n.size), 0) FROM node n WHERE n.owner = u.id)";
+const LOCK_USER: &str = "SELECT id FROM user WHERE id = ? FOR UPDATE";
+const BYTES: &str = "SELECT CAST(COALESCE(SUM(size), 0) AS UNSIGNED) FROM node WHERE owner = ?";
+const RESUM: &str = "UPDATE user SET used_bytes = ? WHERE id = ?";
 const OWNERS: &str = "\
 SELECT u.name, n.name FROM node n JOIN user u ON u.id = n.owner WHERE n.blob_id = ? LIMIT 10";
 
@@ -66,14 +72,34 @@ impl Db {
         Ok((blobs.unwrap_or_default(), users.unwrap_or_default()))
     }
 
-    /// Counts anew, and lets go of contents that nothing uses.
+    /// Counts anew what is wrong, and lets go of contents that nothing uses.
     pub(crate) async fn repair_counters(&self, at: UnixMs) -> Result<(), DbError> {
-        self.change(REPAIR_REFCOUNTS, ()).await?;
-        self.change(REPAIR_SPACE, ()).await?;
-        let unused: Vec<u64> = self.all(UNUSED, ()).await?;
-        for blob in unused {
-            self.release_unused(crate::ids::BlobId(blob), at).await?;
+        let blobs: Vec<u64> = self.all(TO_RECOUNT, ()).await?;
+        for blob in blobs {
+            self.recount(BlobId(blob), at).await?;
+        }
+        let users: Vec<u64> = self.all(TO_RESUM, ()).await?;
+        for user in users {
+            self.resum(UserId(user)).await?;
         }
         Ok(())
+    }
+
+    /// Adds up the files of a user anew. Whoever changes them holds the user's row until the
+    /// commit, so a statement behind the lock sees what was counted.
+    async fn resum(&self, user: UserId) -> Result<(), DbError> {
+        retry(move || {
+            Box::pin(async move {
+                let mut tx = self.begin().await?;
+                within(async {
+                    let _locked: Option<u64> = tx.exec_first(LOCK_USER, (user.0,)).await?;
+                    let bytes: Option<u64> = tx.exec_first(BYTES, (user.0,)).await?;
+                    Ok(tx.exec_drop(RESUM, (bytes.unwrap_or_default(), user.0)).await?)
+                })
+                .await?;
+                commit(tx).await
+            })
+        })
+        .await
     }
 }
