@@ -153,6 +153,17 @@ impl App {
         }
     }
 
+    /// Whether whoever was [`App::user`] when a request began still is. Prolongs no session.
+    pub(crate) async fn still(&self, request: &Request) -> Result<(), WebError> {
+        if let Some(secret) = bearer(request) {
+            return self.holder(secret).await.map(drop);
+        }
+        let token = self.token(request).ok_or(WebError::Unauthenticated)?;
+        let id = self.sessions.peek(&token, self.now()).await?;
+        let user = self.db.user(id.ok_or(WebError::Unauthenticated)?).await?;
+        user.map(drop).ok_or(WebError::Unauthenticated)
+    }
+
     /// Whose token it is, and what it permits.
     async fn holder(&self, secret: &str) -> Result<(User, u8), WebError> {
         let known = self.db.token_owner(&Sha256::digest(secret), self.now()).await?;

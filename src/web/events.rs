@@ -2,7 +2,7 @@
 //!
 //! One subscription to Redis a process feeds all streams of it. A stream that falls behind is
 //! ended: the page comes back and asks anew. Every quarter of a minute the right to listen is
-//! looked at again, so a session that ends takes its streams along.
+//! looked at again, so a session that ends takes its streams along; listening prolongs none.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -13,6 +13,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use net::shutdown::Stop;
 use tokio::sync::{broadcast, watch};
+use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::app::App;
 use crate::error::WebError;
@@ -101,7 +102,11 @@ pub(crate) async fn run(app: Arc<App>, mut stop: Stop) {
         }
         // Streams that may have missed something end; pages come back.
         app.hub.close();
-        tokio::time::sleep(RESUBSCRIBE_AFTER).await;
+        tokio::select! {
+            biased;
+            () = stop.raised() => break,
+            () = tokio::time::sleep(RESUBSCRIBE_AFTER) => {}
+        }
     }
     app.hub.close();
 }
@@ -138,7 +143,10 @@ async fn follow(app: &Arc<App>, request: Request) -> Result<Response, WebError> 
             WebError::Cache(std::io::Error::from(std::io::ErrorKind::NotConnected).into())
         }
     })?;
-    let follower = Follower { app: app.clone(), request, events };
+    let mut beat = tokio::time::interval(BEAT_EVERY);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    beat.reset();
+    let follower = Follower { app: app.clone(), request, events, beat };
     let hello = Bytes::from_static(b"retry: 2000\n: hello\n\n");
     let first = stream::once(async move { Ok(hello) });
     let rest = stream::unfold(follower, |mut follower| async move {
@@ -155,17 +163,19 @@ struct Follower {
     app: Arc<App>,
     request: Request,
     events: broadcast::Receiver<Bytes>,
+    beat: Interval,
 }
 
 impl Follower {
     async fn next(&mut self) -> Option<Bytes> {
         tokio::select! {
             biased;
-            event = self.events.recv() => event.ok(),
-            () = tokio::time::sleep(BEAT_EVERY) => {
-                self.app.user(&self.request).await.ok()?;
+            // Before the events: however many come, the right to hear them is looked at.
+            _ = self.beat.tick() => {
+                self.app.still(&self.request).await.ok()?;
                 Some(Bytes::from_static(b": still here\n\n"))
             }
+            event = self.events.recv() => event.ok(),
         }
     }
 }

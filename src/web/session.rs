@@ -65,6 +65,13 @@ redis.call('PEXPIRE', KEYS[1], math.min(tonumber(ARGV[2]), left))
 redis.call('HSET', KEYS[1], 'used', ARGV[1])
 return found[1]";
 
+/// KEYS session; ARGV now, absolute. The user, and nothing changes; or false.
+const PEEK: &str = "
+local found = redis.call('HMGET', KEYS[1], 'user', 'created')
+if not found[1] or not found[2] then return false end
+if tonumber(found[2]) + tonumber(ARGV[2]) <= tonumber(ARGV[1]) then return false end
+return found[1]";
+
 /// KEYS user's set. Hash, created, used, address and agent of each session, one after another.
 const LIST: &str = "
 local all = {}
@@ -159,6 +166,7 @@ pub(crate) struct Sessions {
     per_user_max: u64,
     open: Script,
     find: Script,
+    peek: Script,
     end: Script,
     list: Script,
     end_others: Script,
@@ -173,6 +181,7 @@ impl Sessions {
             per_user_max: limits.sessions_per_user_max,
             open: Script::new(OPEN),
             find: Script::new(FIND),
+            peek: Script::new(PEEK),
             end: Script::new(END),
             list: Script::new(LIST),
             end_others: Script::new(END_OTHERS),
@@ -218,6 +227,18 @@ impl Sessions {
         let keys = [format!("sess:{}", token.hash())];
         let args = [now.0, self.idle_ms, self.absolute_ms];
         let found: Option<String> = self.cache.run(&self.find, &keys, &args).await?;
+        Ok(found.as_deref().and_then(UserId::parse))
+    }
+
+    /// The same, but the session does not live on for it: nobody did anything.
+    pub(crate) async fn peek(
+        &self,
+        token: &Token,
+        now: UnixMs,
+    ) -> Result<Option<UserId>, WebError> {
+        let keys = [format!("sess:{}", token.hash())];
+        let args = [now.0, self.absolute_ms];
+        let found: Option<String> = self.cache.run(&self.peek, &keys, &args).await?;
         Ok(found.as_deref().and_then(UserId::parse))
     }
 

@@ -1,14 +1,18 @@
 //! Sessions that are listed and ended, passwords that are changed, second factors, API tokens,
 //! and limits on guessing at any of them.
 
+use std::io::{Read as _, Write as _};
+use std::time::Duration;
+
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sha1::Sha1;
 
 use crate::database;
 use crate::drive;
-use crate::person::{PASSWORD, Person, ask, code, post_json};
+use crate::person::{PASSWORD, Person, ask, code, fresh_name, post_json};
 use crate::support::stack::Stack;
+use crate::support::wait::eventually;
 
 /// One more browser of the same person.
 fn sign_in<'a>(person: &Person<'a>, password: &str, code: Option<&str>) -> Person<'a> {
@@ -307,4 +311,39 @@ fn behind_a_trusted_proxy_each_client_has_its_own_limit() {
     let sql =
         format!("SELECT address FROM audit WHERE action = 'upload' AND actor = {}", person.id);
     assert_eq!(database::query::<String>(crate::drive(), &sql), ["127.0.0.1"]);
+}
+
+#[test]
+fn listening_prolongs_no_session_however_much_there_is_to_hear() {
+    let drive = Stack::start(&["s/^session_idle_s = .*/session_idle_s = 10/"]);
+    let person = Person::sign_up(&drive, "listens");
+    let form = json!({"name": person.name, "password": PASSWORD});
+    let answer = post_json(&drive, "/api/login", &form);
+    let cookie = format!("session={}", answer.cookie("session").unwrap());
+    let Person { name, id, .. } = &person;
+    let busy = Person { drive: &drive, name: name.clone(), id: id.clone(), cookie };
+    let host = drive.url.strip_prefix("http://").unwrap();
+    let mut stream = std::net::TcpStream::connect(host).unwrap();
+    let head = format!(
+        "GET /api/events HTTP/1.1\r\nHost: {host}\r\nCookie: {}\r\nConnection: close\r\n\r\n",
+        person.cookie
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.set_nonblocking(true).unwrap();
+    let heard = std::cell::RefCell::new((stream, Vec::new()));
+    // Others' work keeps the stream busy; nobody but the stream uses this session.
+    eventually("the stream ends with its session", Duration::from_secs(90), || {
+        busy.make_folder("root", &fresh_name("noise"));
+        let (stream, all) = &mut *heard.borrow_mut();
+        match stream.read_to_end(all) {
+            Ok(_) => Some(()),
+            Err(error) => {
+                assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+                None
+            }
+        }
+    });
+    let text = String::from_utf8(heard.into_inner().1).unwrap();
+    assert!(text.contains(" 200") && text.contains("event: files"), "{text}");
+    assert_eq!(person.get("/api/session").status, 401);
 }
