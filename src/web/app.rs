@@ -19,7 +19,8 @@ use crate::error::WebError;
 use crate::events::Hub;
 use crate::files::Files;
 use crate::ids::{UnixMs, UserId};
-use crate::metrics::Metrics;
+use crate::making::Making;
+use crate::metrics::{Counted, Metrics};
 use crate::notify::Notify;
 use crate::origin;
 use crate::password::{Password, Passwords};
@@ -55,10 +56,13 @@ pub(crate) struct App {
     pub(crate) hub: Hub,
     pub(crate) seal: Seal,
     pub(crate) metrics: Metrics,
+    pub(crate) counted: Counted,
     pub(crate) slots: Slots,
     pub(crate) zip_slots: Slots,
     /// Lets pictures be made, a few at a time.
     pub(crate) pictures: Arc<Semaphore>,
+    /// The pictures that are being made.
+    pub(crate) making: Making,
     /// Whether a process may be given a network of its own; found out when first needed.
     pub(crate) can_unshare: OnceCell<bool>,
     /// Lets chunks of uploads be hashed, a few at a time.
@@ -87,12 +91,14 @@ impl App {
             hub: Hub::default(),
             seal: Seal::new(config.secret_file.clone()),
             metrics: Metrics::default(),
+            counted: Counted::default(),
             cache,
             passwords: Passwords::new(limits.password_jobs_max, limits.password_queue_max)?,
             files: Files::new(&config.store, world.clone()),
             pictures: Arc::new(Semaphore::new(
                 usize::try_from(limits.thumb_jobs_max).unwrap_or(1).min(Semaphore::MAX_PERMITS),
             )),
+            making: Making::default(),
             can_unshare: OnceCell::new(),
             hashing: Arc::new(Semaphore::new(cpus.saturating_mul(HASH_JOBS_PER_CPU))),
             config,

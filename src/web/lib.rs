@@ -27,6 +27,7 @@ mod archive; // the bytes of a Zip archive
 mod authorize; // the gate before every node
 mod batch; // many at once, each with its own result
 mod intake; // one file on its way in
+mod making; // pictures that are being made, each once
 mod pack; // a selection as one archive
 mod picture; // small pictures as answers
 mod ranking; // public shares by downloads

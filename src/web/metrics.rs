@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use net::ports::Moment;
 use net::shutdown::Stop;
 use redis::Script;
 
@@ -25,6 +26,9 @@ use crate::ids::UnixMs;
 /// How often a process tells, and how long its word holds.
 const TELL_EVERY: Duration = Duration::from_secs(3);
 const HOLDS_MS: u64 = 30_000;
+
+/// How old the counts of the whole drive may be.
+const COUNT_EVERY: Duration = Duration::from_secs(60);
 
 /// Upper ends of the classes of duration, in milliseconds; the last class has none.
 const BOUNDS_MS: [u64; 9] = [2, 5, 10, 25, 50, 100, 250, 1000, 5000];
@@ -186,6 +190,32 @@ pub(crate) async fn workers(cache: &Cache, now: UnixMs) -> Result<String, WebErr
     Ok(out)
 }
 
+/// What was counted last, for a while: to count reads whole tables.
+#[derive(Debug, Default)]
+pub(crate) struct Counted {
+    // Held while it is counted: who asks meanwhile waits for that, and counts nothing.
+    last: tokio::sync::Mutex<Option<(Moment, Stats)>>,
+}
+
+impl Counted {
+    /// Counts with `count` unless that was done not long before `now`.
+    pub(crate) async fn get<E>(
+        &self,
+        now: Moment,
+        count: impl Future<Output = Result<Stats, E>>,
+    ) -> Result<Stats, E> {
+        let mut last = self.last.lock().await;
+        if let Some((at, stats)) = *last
+            && now.since(at) < COUNT_EVERY
+        {
+            return Ok(stats);
+        }
+        let stats = count.await?;
+        *last = Some((now, stats));
+        Ok(stats)
+    }
+}
+
 /// Counts of the whole drive.
 pub(crate) fn drive(stats: &Stats) -> String {
     let figures = [
@@ -208,6 +238,18 @@ pub(crate) fn drive(stats: &Stats) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn the_drive_is_not_counted_anew_for_each_who_asks() {
+        let counted = Counted::default();
+        let files = |files| async move { Ok::<_, ()>(Stats { files, ..Stats::default() }) };
+        let at = |seconds| Moment(Duration::from_secs(seconds));
+        let fails = async { Err::<Stats, ()>(()) };
+        assert_eq!(counted.get(at(5), fails).await, Err(()), "a failure is not kept");
+        assert_eq!(counted.get(at(6), files(1)).await.unwrap().files, 1);
+        assert_eq!(counted.get(at(65), files(2)).await.unwrap().files, 1);
+        assert_eq!(counted.get(at(66), files(3)).await.unwrap().files, 3);
+    }
 
     #[test]
     fn answers_are_counted_by_status_and_duration() {

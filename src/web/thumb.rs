@@ -65,25 +65,28 @@ enum Failure {
     Store(#[from] FilesError),
 }
 
-/// Makes a picture and gives it to Memcached. On a task of its own: what was begun for somebody
-/// who left is there for the next.
+/// Makes a picture and gives it to Memcached, once for all who ask meanwhile. On a task of its own:
+/// what was begun for somebody who left is there for the next.
 async fn make(app: &Arc<App>, place: &str) -> Result<Response, WebError> {
     let (size, file_id) = picture::wanted(place).ok_or(WebError::NoThumbnail)?;
     if sending::seen(app, &failed_key(file_id)).await? {
         return Err(WebError::NoThumbnail);
     }
-    let permit = tokio::time::timeout(MAKE_MAX, app.pictures.clone().acquire_owned()).await;
+    let made = app.making.join(place, || {
+        let (app, place, file_id) = (app.clone(), place.to_owned(), file_id.to_owned());
+        async move { attempt(&app, &place, &file_id, size).await }
+    });
+    let response = Response::bytes("image/jpeg", made.await?);
+    Ok(response.with_header("cache-control", picture::CACHE)?)
+}
+
+async fn attempt(app: &App, place: &str, file_id: &str, size: Size) -> Result<Bytes, WebError> {
+    let permit = tokio::time::timeout(MAKE_MAX, app.pictures.acquire()).await;
     let permit = permit.map_err(|_| WebError::Busy("many pictures are being made"))?;
     let permit = permit.map_err(|error| WebError::Internal(error.into()))?;
-    let (app, place, file_id) = (app.clone(), place.to_owned(), file_id.to_owned());
-    let made = tokio::spawn(async move {
-        let made = tokio::time::timeout(MAKE_MAX, render(&app, &file_id, size)).await;
-        drop(permit);
-        keep(&app, &place, &file_id, made.unwrap_or_else(|_| Err(anyhow!("too slow").into()))).await
-    });
-    let picture = made.await.map_err(|error| WebError::Internal(error.into()))??;
-    let response = Response::bytes("image/jpeg", picture);
-    Ok(response.with_header("cache-control", picture::CACHE)?)
+    let made = tokio::time::timeout(MAKE_MAX, render(app, file_id, size)).await;
+    drop(permit);
+    keep(app, place, file_id, made.unwrap_or_else(|_| Err(anyhow!("too slow").into()))).await
 }
 
 /// Remembers what was made, or that of this content nothing can be made.

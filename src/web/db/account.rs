@@ -64,7 +64,7 @@ pub(crate) struct Account {
 }
 
 /// Counts of the whole drive; the shape of /api/admin/stats.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct Stats {
     pub(crate) users: u64,
     pub(crate) users_disabled: u64,
