@@ -150,6 +150,11 @@ impl Files {
         Ok(whole)
     }
 
+    /// An error if no tracker answers, so that nothing can be found in the store.
+    pub(crate) async fn reach(&self) -> Result<(), FilesError> {
+        Ok(self.trackers().await?.list_groups().await.map(drop)?)
+    }
+
     /// The trackers, for questions about the cluster.
     pub(crate) async fn trackers(&self) -> Result<&Trackers, FilesError> {
         Ok(self.client().await?.trackers())

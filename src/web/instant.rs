@@ -2,8 +2,9 @@
 //! somebody who proves to have them (秒传).
 //!
 //! From outside it cannot be told whether a content is known: the challenge looks the same, and
-//! every refusal is the same answer after the same time. The client's MD5 only finds candidates;
-//! what is linked is what the proof fits, whose bytes this server has hashed itself.
+//! every refusal is the same answer after the same work, in steps of time that hide the rest. The
+//! client's MD5 only finds candidates; what is linked is what the proof fits, whose bytes this
+//! server has hashed itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use sha2::Sha256;
 
 use crate::app::{App, client, json};
 use crate::authorize::{Action, Target, authorize};
-use crate::challenge::{LIVES_MS, Wanted, offsets};
+use crate::challenge::{LIVES_MS, RANGE_BYTES, Wanted, offsets};
 use crate::db::{Audit, Bytes as Where, Candidate, Conflict, DbError, User};
 use crate::error::WebError;
 use crate::hex::unhex;
@@ -28,8 +29,9 @@ use crate::response::Response;
 
 /// Smaller files are simply uploaded: to prove them would take as long.
 const SIZE_MIN: u64 = 64 * 1024;
-/// No refusal comes sooner than this, which is longer than a proof takes to be checked.
-const REFUSAL_AFTER: Duration = Duration::from_millis(250);
+/// A refusal comes a multiple of this after the request: longer than a proof takes to be checked
+/// by a store that is not busy.
+const REFUSAL_STEP: Duration = Duration::from_millis(250);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -117,17 +119,20 @@ async fn prove(app: &Arc<App>, mut request: Request, id: &str) -> Result<Respons
     let user = app.user(&request).await?;
     let form: Proof = request.json(app.json_bytes_max()).await?;
     let proof = unhex(&form.proof).filter(|proof| proof.len() == 32);
+    // Before the challenge is taken, and whatever it is about: nothing could be proved now.
+    app.files.reach().await?;
     let wanted = app.challenges.take(id).await?.filter(|wanted| wanted.user == user.id.0);
     let address = client(&request).to_string();
     let found = match (wanted, proof) {
         (Some(wanted), Some(proof)) => {
-            matching(app, &user, &wanted, &proof, &address).await.map(|found| (wanted, found))
+            let found = matching(app, &user, &wanted, &proof, &address).await?;
+            found.map(|found| (wanted, found))
         }
         _ => None,
     };
     let Some((wanted, candidate)) = found else {
         let spent = app.world.clock.moment().since(begun);
-        tokio::time::sleep(REFUSAL_AFTER.saturating_sub(spent)).await;
+        tokio::time::sleep(until_step(spent)).await;
         return Err(WebError::NotFound);
     };
     // As with every upload: a client that leaves must not stop us in the middle.
@@ -136,39 +141,59 @@ async fn prove(app: &Arc<App>, mut request: Request, id: &str) -> Result<Respons
     linked.await.map_err(|error| WebError::Internal(error.into()))?
 }
 
-/// The content that the proof fits. A store that is away is the same as a content that is not
-/// known: another answer would tell that it is.
+/// How long a refusal waits that took `spent` so far.
+fn until_step(spent: Duration) -> Duration {
+    let step = REFUSAL_STEP.as_nanos();
+    let over = spent.as_nanos().checked_rem(step).unwrap_or_default();
+    let left = if over == 0 && !spent.is_zero() { 0 } else { step.saturating_sub(over) };
+    Duration::from_nanos(u64::try_from(left).unwrap_or_default())
+}
+
+/// The content that the proof fits. One that the store does not give is the same as one that is
+/// not known, and for one that is not known another is read: the work must not tell.
 async fn matching(
-    app: &App,
+    app: &Arc<App>,
     user: &User,
     wanted: &Wanted,
     proof: &[u8],
     address: &str,
-) -> Option<Candidate> {
-    let candidates = app.db.candidates(&wanted.md5, wanted.size).await;
-    let candidates = candidates.inspect_err(|error| log::warn!("find a content: {error}")).ok()?;
-    let known = !candidates.is_empty();
+) -> Result<Option<Candidate>, WebError> {
+    let candidates = app.db.candidates(&wanted.md5, wanted.size).await?;
+    if candidates.is_empty() {
+        if let Err(error) = decoy(app, wanted, proof).await {
+            log::debug!("read a content in place of none: {error}");
+        }
+        return Ok(None);
+    }
     for candidate in candidates {
         match fits(app, wanted, &candidate, proof).await {
-            Ok(true) => return Some(candidate),
+            Ok(true) => return Ok(Some(candidate)),
             Ok(false) => {}
             Err(error) => log::warn!("check a proof: {error}"),
         }
     }
-    if known {
-        let deed = Audit {
-            at: app.now(),
-            actor: Some(user.id),
-            action: "instant_refused",
-            node: None,
-            address,
-            detail: &wanted.name,
-        };
+    let (app, actor) = (app.clone(), Some(user.id));
+    let (address, detail) = (address.to_owned(), wanted.name.clone());
+    // On a task of its own: a refusal of what is not known writes nothing.
+    tokio::spawn(async move {
+        let (at, action, node) = (app.now(), "instant_refused", None);
+        let deed = Audit { at, actor, action, node, address: &address, detail: &detail };
         if let Err(error) = app.db.note(deed).await {
             log::warn!("note a wrong proof: {error}");
         }
-    }
-    None
+    });
+    Ok(None)
+}
+
+/// Compares the proof with some content that it is not about, as it would be with the right one.
+async fn decoy(app: &App, wanted: &Wanted, proof: &[u8]) -> Result<(), WebError> {
+    let mut from = [0; 32];
+    app.world.random.fill(&mut from);
+    let Some((other, size)) = app.db.any_content(&from, SIZE_MIN).await? else { return Ok(()) };
+    let most = size.saturating_sub(RANGE_BYTES).max(1);
+    let offsets = wanted.offsets.iter().map(|at| at.checked_rem(most).unwrap_or_default());
+    let wanted = Wanted { offsets: offsets.collect(), ..wanted.clone() };
+    fits(app, &wanted, &other, proof).await.map(drop)
 }
 
 async fn fits(
@@ -217,4 +242,17 @@ async fn link(
     };
     app.notify.tell(owner, &Event::files([node.parent, to.parent]));
     json(201, &node)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_come_in_steps() {
+        let ms = Duration::from_millis;
+        for (spent, want) in [(0, 250), (1, 249), (249, 1), (250, 0), (251, 249), (700, 50)] {
+            assert_eq!(until_step(ms(spent)), ms(want), "{spent}");
+        }
+    }
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::database;
 use crate::events::Tab;
+use crate::instant::{challenge, proof, prove};
 use crate::person::{PASSWORD, Person, post_json};
 use crate::support::http::Answer;
 use crate::support::stack::Stack;
@@ -42,10 +43,22 @@ fn every_server_may_go_and_come_back() {
     let content = vec![7; 300_000];
     let id = person.make_file("before", &content);
     for what in ["mysql", "redis", "storage", "tracker"] {
+        let asked = |content: &[u8]| {
+            let asked = challenge(&person, content, "instant").json();
+            let proof = proof(&asked, content);
+            (asked, proof)
+        };
+        let proofs = [asked(&content), asked(&[8; 300_000])];
         drive.kill(what);
         refused(&person, what);
         if what == "mysql" {
             try_to_sign_in_often(&drive, &person);
+        }
+        if what == "tracker" {
+            // Also of what nobody knows: the answer must not tell.
+            for (asked, proof) in &proofs {
+                is_away(&prove(&person, asked, proof), "an instant upload without a tracker");
+            }
         }
         drive.control("start");
         eventually(what, BACK_WITHIN, || {
@@ -53,6 +66,11 @@ fn every_server_may_go_and_come_back() {
             (put.status == 201).then_some(())
         });
         assert!(person.download(&id) == content, "{what}");
+        if what == "tracker" {
+            // The challenge was not spent.
+            let (asked, proof) = &proofs[0];
+            assert_eq!(prove(&person, asked, proof).status, 201);
+        }
     }
     // A worker that dies is started again by an operator; nothing was in it.
     for worker in ["login", "upload", "mydisk", "download", "register"] {
