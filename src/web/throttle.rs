@@ -263,7 +263,7 @@ fn is_wrong_guess(error: &WebError) -> bool {
 }
 
 /// Whoever has one IPv6 address has the 2^64 around it too.
-fn network(address: IpAddr) -> String {
+pub(crate) fn network(address: IpAddr) -> String {
     match address.to_canonical() {
         IpAddr::V4(v4) => v4.to_string(),
         IpAddr::V6(v6) => {

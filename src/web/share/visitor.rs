@@ -19,6 +19,7 @@ use crate::picture::{self, Size};
 use crate::request::Request;
 use crate::response::Response;
 use crate::sending;
+use crate::throttle::network;
 use crate::visit::Visit;
 
 /// For so long a second look of one visitor does not count.
@@ -133,7 +134,7 @@ pub(super) async fn zip(app: &Arc<App>, request: &Request, id: &str) -> Result<R
     let grants = granted(app, &visit, &ids, query.get("ids").is_some()).await?;
     let name = Name::parse(&format!("{}.zip", row.title));
     let name = name.unwrap_or_else(|| Name::stored("share.zip"));
-    let by = format!("visitor:{}", client(request));
+    let by = format!("visitor:{}", network(client(request)));
     let slot = app.zip_slots.take(&by, app.now()).await?;
     let archive = pack::begin(app, row.owner, grants, slot).await?;
     // The first of it is there: it does not count for nothing. An archive is never gone on with.
