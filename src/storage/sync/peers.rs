@@ -70,17 +70,18 @@ impl Peers {
     }
 
     /// Members other than us that are in service, and others that may have files: what we know of
-    /// them may be a heartbeat old.
+    /// them may be a heartbeat old, and one that was new then may have taken an upload since.
     pub(crate) fn holders(&self) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
         use StorageState as S;
         let table = self.table.borrow();
-        let in_state = |states: &'static [S]| {
-            let others = table.iter().filter(move |(id, peer)| {
+        let in_state = |states: &[S]| {
+            let others = table.iter().filter(|(id, peer)| {
                 Some(**id) != self.own && peer.port != 0 && states.contains(&peer.state)
             });
             others.map(|(_, peer)| SocketAddr::new(peer.address, peer.port)).collect()
         };
-        (in_state(&[S::Active]), in_state(&[S::Online, S::Syncing, S::Offline]))
+        let others = [S::Online, S::Syncing, S::Offline, S::Recovery, S::WaitSync, S::Init];
+        (in_state(&[S::Active]), in_state(&others))
     }
 
     /// The tracker that leads, as far as one has told.
@@ -183,6 +184,17 @@ mod tests {
     fn brief(number: u8, state: StorageState) -> Brief {
         let address = Some(IpAddr::from([10, 77, 0, number]));
         Brief { state, port: 23000, id: Some(id(number)), address }
+    }
+
+    #[test]
+    fn whoever_is_a_member_may_have_files_in_service_or_not() {
+        use StorageState as S;
+        let states = [S::Active, S::WaitSync, S::Init, S::Deleted, S::Offline, S::IpChanged];
+        let peers = Peers::new(Some(id(9)));
+        let list: Vec<_> = (1..).zip(states).map(|(n, state)| brief(n, state)).collect();
+        peers.told(&[&list[..], &[brief(9, S::Active)]].concat());
+        let at = |number: u8| SocketAddr::from(([10, 77, 0, number], 23000));
+        assert_eq!(peers.holders(), (vec![at(1)], vec![at(2), at(3), at(5)]));
     }
 
     /// The state after a list that says `theirs` of a member known as `known`, and what is
