@@ -37,7 +37,7 @@ pub(crate) enum Operation {
     Delete,
     /// The state that is saved when the daemon stops.
     Stop,
-    /// The start of a daemon, which writes the log of deleted files if it lacks any.
+    /// The start of a daemon.
     Start,
     /// The list of members for the nginx module, written beside the requests.
     Members,
@@ -85,17 +85,12 @@ impl Operation {
 
     /// Whether it comes by itself when a daemon starts.
     fn is_of_start(self) -> bool {
-        matches!(self, Self::Start | Self::Members)
+        matches!(self, Self::Start | Self::Members | Self::Tombs)
     }
 
-    /// Whether it comes while requests are served, some time after the start or after a request:
-    /// then the effect that is its last.
-    fn beside(self) -> Option<&'static str> {
-        match self {
-            Self::Members => Some(" SyncDir "),
-            Self::Tombs => Some(" SyncData "),
-            _ => None,
-        }
+    /// Whether it comes while requests are served, and some time after the start.
+    fn is_beside(self) -> bool {
+        matches!(self, Self::Members | Self::Tombs)
     }
 }
 
@@ -118,8 +113,6 @@ pub(crate) fn bytes(len: usize) -> Vec<u8> {
 struct Names {
     file: String,
     appender: String,
-    /// Was there, and is not any more.
-    deleted: String,
 }
 
 type Files = BTreeMap<String, Vec<u8>>;
@@ -154,7 +147,7 @@ impl Template {
         copy(&pair.storage_dir(), &dir);
         let files = autopsy::examine(&pair.base(), &pair.base()).files;
         assert_eq!(files.len(), 3, "{files:?}");
-        Self { names: Names { file, appender, deleted }, files, dir }
+        Self { names: Names { file, appender }, files, dir }
     }
 }
 
@@ -169,19 +162,18 @@ fn members(pair: &Pair) -> Option<()> {
     (whole.members.len() == 1).then_some(())
 }
 
-/// Whether the log of deleted files holds one of that name, whole, and how far it goes.
-fn tombs(pair: &Pair, deleted: &str) -> Option<()> {
+/// Whether the log of deleted files holds the one that the template has deleted.
+fn tombs(pair: &Pair) -> Option<()> {
     let text = fs::read_to_string(pair.base().join(TOMBS)).ok()?;
-    let has = |start, end| text.lines().any(|line| line.starts_with(start) && line.ends_with(end));
-    (has("+ ", deleted) && has("= ", "") && text.ends_with('\n')).then_some(())
+    let has = |start| text.lines().any(|line| line.starts_with(start));
+    (has("+ ") && has("= ") && text.ends_with('\n')).then_some(())
 }
 
 /// What a daemon writes by itself is there.
-fn is_written(pair: &Pair, names: &Names, operation: Operation) -> Option<()> {
+fn is_written(pair: &Pair, operation: Operation) -> Option<()> {
     match operation {
         Operation::Members => members(pair),
-        Operation::Start => tombs(pair, &names.deleted),
-        Operation::Tombs => tombs(pair, &names.file),
+        Operation::Tombs => tombs(pair),
         _ => Some(()),
     }
 }
@@ -199,13 +191,13 @@ fn ask(pair: &Pair, names: &Names, operation: Operation, daemon: &mut Daemon) ->
         Operation::SetMetadata => client::set_metadata(at, &names.file, b'O', NEW_PAIRS),
         Operation::MergeMetadata => client::set_metadata(at, &names.file, b'M', NEW_PAIRS),
         Operation::RemoveMetadata => client::set_metadata(at, &names.file, b'O', ""),
-        Operation::Delete | Operation::Tombs => client::delete(at, &names.file),
+        Operation::Delete => client::delete(at, &names.file),
         Operation::Stop => {
             daemon.stop();
             Outcome::Unknown
         }
         // They have come by themselves.
-        Operation::Start | Operation::Members => Outcome::Unknown,
+        Operation::Start | Operation::Members | Operation::Tombs => Outcome::Unknown,
     }
 }
 
@@ -230,11 +222,11 @@ fn after(operation: Operation, before: &Files, names: &Names) -> (Files, Option<
         Operation::SetMetadata => drop(files.insert(metadata, NEW_PAIRS.into())),
         Operation::MergeMetadata => drop(files.insert(metadata, MERGED.into())),
         Operation::RemoveMetadata => drop(files.remove(&metadata)),
-        Operation::Delete | Operation::Tombs => {
+        Operation::Delete => {
             files.remove(&metadata);
             files.remove(&names.file);
         }
-        Operation::Stop | Operation::Start | Operation::Members => {}
+        Operation::Stop | Operation::Start | Operation::Members | Operation::Tombs => {}
     }
     (files, new)
 }
@@ -285,10 +277,10 @@ fn count(pair: &Pair, template: &Template, operation: Operation) -> u64 {
     let (outcome, trace, _) = run_once(pair, template, operation, ("count", u64::MAX));
     let asked = !operation.is_of_start() && operation != Operation::Stop;
     assert!(!asked || outcome.is_done(), "{operation:?}: {outcome:?}");
-    if let Some(last) = operation.beside() {
-        // What comes again and again is swept once: it ends where it is safe.
-        let end = trace.lines().position(|line| line.contains(last));
-        return end.expect("it makes it safe") as u64 + 1;
+    if operation.is_beside() {
+        // What comes again and again is swept once: it ends where its last name is safe.
+        let end = trace.lines().position(|line| line.contains(" SyncDir "));
+        return end.expect("it syncs its directory") as u64 + 1;
     }
     let count = trace.lines().count() as u64;
     assert!(0 < count, "{operation:?}: the trace saw no effect at all");
@@ -296,16 +288,10 @@ fn count(pair: &Pair, template: &Template, operation: Operation) -> u64 {
 }
 
 /// Waits until what comes by itself has come, has failed, or was the end of the daemon.
-fn wait_beside(
-    pair: &Pair,
-    names: &Names,
-    (operation, last): (Operation, &str),
-    daemon: &mut Daemon,
-    plan: (&str, u64),
-) {
+fn wait_beside(pair: &Pair, operation: Operation, daemon: &mut Daemon, plan: (&str, u64)) {
     let dies = plan.0.starts_with("kill");
     let reached = |trace: &str| match plan {
-        ("count", _) => trace.contains(last),
+        ("count", _) => trace.contains(" SyncDir "),
         (_, nth) => nth <= trace.lines().count() as u64,
     };
     daemon::eventually("what comes by itself", || {
@@ -315,7 +301,7 @@ fn wait_beside(
         let log = daemon.log();
         let failed = log.contains("the log of deleted files: ") || log.contains("data/members: ");
         let trace = fs::read_to_string(pair.dir.join("trace")).unwrap();
-        let through = reached(&trace) && (failed || is_written(pair, names, operation).is_some());
+        let through = reached(&trace) && (failed || is_written(pair, operation).is_some());
         (!dies && through).then_some(())
     });
 }
@@ -328,7 +314,7 @@ fn run_once(
     plan: (&str, u64),
 ) -> (Outcome, String, String) {
     copy(&template.dir, &pair.storage_dir());
-    if operation.beside().is_some() {
+    if operation.is_beside() {
         for file in [TOMBS, MEMBERS] {
             let _not_there = fs::remove_file(pair.base().join(file));
         }
@@ -349,14 +335,13 @@ fn run_once(
         ("FASTDISK_TRACE", trace.display().to_string()),
     ];
     let mut daemon = pair.start(&settings);
-    if !operation.is_of_start() {
+    if operation.is_beside() {
+        wait_beside(pair, operation, &mut daemon, plan);
+    } else if operation != Operation::Start {
         assert!(!daemon.has_ended(), "{}", daemon.log());
         fs::write(&trace, "").unwrap();
     }
     let outcome = ask(pair, &template.names, operation, &mut daemon);
-    if let Some(last) = operation.beside() {
-        wait_beside(pair, &template.names, (operation, last), &mut daemon, plan);
-    }
     daemon.kill();
     let log = daemon.log();
     (outcome, fs::read_to_string(&trace).unwrap(), log)
@@ -393,8 +378,9 @@ fn point(pair: &Pair, template: &Template, point: &Point) -> Vec<String> {
     if !client::upload(pair.storage, false, b"goes on").is_done() {
         wrong.push("it takes no upload after the restart".to_owned());
     }
-    let written = || is_written(pair, &template.names, operation);
-    daemon::eventually("it is written after the restart", written);
+    if operation.is_beside() {
+        daemon::eventually("it is written after the restart", || is_written(pair, operation));
+    }
     daemon.kill();
     if log.contains("panicked") || daemon.log().contains("panicked") {
         wrong.push("a daemon panicked".to_owned());
