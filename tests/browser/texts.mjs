@@ -33,7 +33,7 @@ function deeds() {
   const found = new Set();
   for (const name of sources) {
     const [text] = readFileSync(join(root, name), "utf8").split("#[cfg(test)]");
-    const calls = /\b(?:note|noted|deed)\([^;"]*?"(\w+)"/g;
+    const calls = /\b(?:note|noted|deed|deed_of)\([^;"]*?"(\w+)"/g;
     const fields = /\baction(?:: | = if [^;"]*|, \w+\) = \()"(\w+)"(?: \} else \{ "(\w+)")?/g;
     for (const [, ...words] of [...text.matchAll(calls), ...text.matchAll(fields)]) {
       for (const one of words) if (one !== undefined) found.add(one);
@@ -45,7 +45,7 @@ function deeds() {
 test("texts: what the server notes about people has words", () => {
   const view = readFileSync(join(www, "js", "views", "admin.js"), "utf8");
   const found = deeds();
-  for (const one of ["login_refused", "mkdir", "share", "rename", "token_made", "upload"]) {
+  for (const one of ["login", "mkdir", "share", "rename", "token_made", "upload"]) {
     assert.ok(found.has(one), `the sources are searched: ${one}`);
   }
   for (const one of found) assert.ok(view.includes(`\n  ${one}: [`), `admin.js says ${one}`);
