@@ -32,7 +32,7 @@ use tokio::task::JoinSet;
 use crate::{
     access_log::AccessLog,
     ask, binlog,
-    binlog::writer::Writer,
+    binlog::{Position, writer::Writer},
     config::{self, Config},
     disk,
     disk::{Gate, port::Disk, real::RealDisk, write::replace_whole},
@@ -95,6 +95,7 @@ async fn storage(config: Config, world: World, stop: Stop, ready: Ready) -> anyh
         move || open(&disk, &config, address, at.port(), clock)
     };
     let opened = scope("start", gate.run(opening)).await?;
+    let (tombs, buried) = tombs(&gate, &disk, &config, opened.log.position()).await?;
     let (log, log_thread) =
         Writer::start(opened.log, config.durability).context("start the log")?;
     let access_log = access_log(&config, &world, &ready)?;
@@ -114,20 +115,19 @@ async fn storage(config: Config, world: World, stop: Stop, ready: Ready) -> anyh
         network_timeout: config.network_timeout,
         access_log: access_log.clone(),
         pool: member_pool(&config, &world),
-        tombs: opened.tombs,
+        tombs,
         copies: service::copies::Copies::new(config.copies),
         read_only: config.store_paths.iter().map(|path| path.read_only).collect(),
     }));
     store.space_was_measured();
 
-    let from = (opened.identity, opened.buried);
+    let from = (opened.identity, buried);
     let mut tasks = background(&config, &world, &store, from, at.port(), id, &stop);
     fill(&store, &opened.fresh, &mut tasks, &stop);
     scrub::start(&store, config.scrub, config.base_path.join("data"), &mut tasks, &stop);
     measure(&store, MEASURE_EVERY.min(config.stat_report_interval), &mut tasks, &stop);
-    let figures = Arc::clone(&store);
+    let (figures, timeout) = (Arc::clone(&store), config.network_timeout);
     let gather = Arc::new(move |page: &mut Page| crate::metrics::gather(&figures, page));
-    let timeout = config.network_timeout;
     net::metrics::start(config.metrics, timeout, &world, gather, &mut tasks, &stop)?;
     if let Some(log) = &access_log {
         tasks.spawn(Arc::clone(log).run(stop.clone()));
@@ -159,6 +159,19 @@ fn access_log(
     Ok(Some(Arc::new(log.with_context(|| format!("open {}", path.display()))?)))
 }
 
+/// Reads which files were deleted; the binlog ends at `end`. A work of its own for those who
+/// count faults: their log is also written while the daemon runs.
+async fn tombs(
+    gate: &Gate,
+    disk: &Arc<dyn Disk>,
+    config: &Config,
+    end: Position,
+) -> anyhow::Result<(Tombs, sync::GraveLog)> {
+    let (disk, dir) = (Arc::clone(disk), config.base_path.join("data/sync"));
+    let loading = move || sync::load_tombs(&disk, &dir, end);
+    scope("tombs", gate.run(loading)).await.context("read which files were deleted")
+}
+
 /// What was found on the disks.
 struct Opened {
     identity: Arc<IdentityFile>,
@@ -167,9 +180,6 @@ struct Opened {
     fresh: Vec<bool>,
     numbers: Numbers,
     log: binlog::log::Log,
-    tombs: Tombs,
-    /// Their own log.
-    buried: sync::GraveLog,
 }
 
 /// Opens everything that lies on the disks. Blocks.
@@ -194,10 +204,8 @@ fn open(
     let mut log = start::log(disk, base)?;
     let sums = Sums::new(Arc::clone(disk), &places, config.verify_reads);
     start::finish_edits(&**disk, &places, &sums, &mut log)?;
-    let tombs = sync::load_tombs(disk, &base.join("data/sync"), log.position());
-    let (tombs, buried) = tombs.context("read which files were deleted")?;
     let identity = Arc::new(identity);
-    Ok(Opened { identity, places, sums, fresh, numbers, log, tombs, buried })
+    Ok(Opened { identity, places, sums, fresh, numbers, log })
 }
 
 /// Connections to other members, for what is not here: those who wait for it must not wait long
