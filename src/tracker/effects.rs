@@ -21,6 +21,8 @@ use crate::saved::StateDir;
 const ROUND_MAX: usize = 256;
 /// Who queues besides connections: the timers.
 const TIMERS_MAX: usize = 8;
+/// By how much the clock must have been set at once to be worth a line in the log.
+const CLOCK_NOTED_SECS: i64 = 10;
 
 /// Files with a row for each storage, in the same order. A storage that comes or goes changes
 /// both, and one that does not fit the other ends the next start: they are saved together.
@@ -85,7 +87,8 @@ impl Shared {
     ) -> Result<Answer, Status> {
         let (answer, done) = {
             let mut cluster = self.lock();
-            let (answer, effects) = cluster.apply(self.now(), session, event);
+            let now = self.tell_time(&mut cluster);
+            let (answer, effects) = cluster.apply(now, session, event);
             (answer, self.enqueue(effects))
         };
         let performed = wait(done).await;
@@ -105,12 +108,23 @@ impl Shared {
     ) -> T {
         let (said, done) = {
             let mut cluster = self.lock();
-            let (said, effects) = step(&mut cluster, self.now());
+            let now = self.tell_time(&mut cluster);
+            let (said, effects) = step(&mut cluster, now);
             (said, self.enqueue(effects))
         };
         // What could not be saved was logged, and is saved with the next change.
         let _ = wait(done).await;
         said
+    }
+
+    /// Both clocks, before anything is decided by one of them.
+    fn tell_time(&self, cluster: &mut Cluster) -> UnixTime {
+        let now = self.now();
+        let set_by = cluster.tell_time(now, self.clock.moment().0);
+        if CLOCK_NOTED_SECS < set_by.abs() {
+            warn!("the clock was set by {set_by} s: silence of storages is counted on from before");
+        }
+        now
     }
 
     /// Called with the lock held, so it never waits.

@@ -80,6 +80,11 @@ impl Group {
         self.members.iter().enumerate().map(|(at, member)| (MemberIx(at), member))
     }
 
+    /// All of them, deleted ones included.
+    pub(super) fn members_mut(&mut self) -> impl Iterator<Item = &mut Member> {
+        self.members.iter_mut()
+    }
+
     /// In id order.
     pub(super) fn sorted(&self) -> impl Iterator<Item = (MemberIx, &Member)> {
         self.by_id.values().map(|ix| (*ix, self.member(*ix)))

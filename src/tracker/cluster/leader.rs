@@ -95,6 +95,11 @@ impl Trackers {
         }
     }
 
+    /// What is a reading of our clock.
+    pub(super) fn times(&mut self) -> impl Iterator<Item = &mut UnixTime> {
+        self.followers.values_mut().map(|follower| &mut follower.last_ping)
+    }
+
     /// An address a peer reached us at.
     pub(super) fn remember_own(&mut self, address: IpAddr) {
         if self.own_addresses.len() < OWN_ADDRESSES_MAX {

@@ -8,6 +8,7 @@
 mod bootstrap; // what is asked before joining
 mod changelog; // renamed and removed members
 mod choose; // where the next upload goes
+mod clock; // the wall clock was set
 mod election; // how it is chosen
 mod files; // the state files as text
 mod group; // the members of a group, and who may be read and written
@@ -320,6 +321,8 @@ pub struct Cluster {
     sync_reports: u32,
     started: UnixTime,
     last_check: Option<UnixTime>,
+    /// When time was told.
+    clocks: Option<clock::Clocks>,
 }
 
 impl Cluster {
@@ -337,6 +340,7 @@ impl Cluster {
             sync_reports: 0,
             started,
             last_check: None,
+            clocks: None,
         }
     }
 

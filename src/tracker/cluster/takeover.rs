@@ -49,6 +49,13 @@ pub(super) struct TakeOver {
     since: Option<UnixTime>,
 }
 
+impl TakeOver {
+    /// What is a reading of our clock.
+    pub(super) fn times(&mut self) -> impl Iterator<Item = &mut UnixTime> {
+        self.since.iter_mut()
+    }
+}
+
 impl Cluster {
     /// Whom to ask before this join may be let through; `None`: nobody.
     pub fn take_over_due(
@@ -123,6 +130,7 @@ impl Cluster {
         core::mem::swap(&mut fresh.trackers, &mut self.trackers);
         core::mem::swap(&mut fresh.election, &mut self.election);
         fresh.last_check = self.last_check;
+        fresh.clocks = self.clocks;
         fresh.take_over.settled = true;
         *self = fresh;
         let files =

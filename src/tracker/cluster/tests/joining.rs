@@ -1,5 +1,7 @@
 //! Who may join, under which identity, and how states move.
 
+use core::time::Duration;
+
 use proto::status::RwMode;
 use proto::tracker::admin::DeleteStorage;
 use proto::tracker::changelog::IpChanged;
@@ -313,6 +315,28 @@ fn only_the_leader_tells_what_changed() {
     world.join(A, Join { init: false, ..first_join("group1") }).unwrap();
     let again = world.beat(A);
     assert!(again.leader.is_some() && again.group.is_some(), "everything again after a join");
+}
+
+/// The state of a member that has beaten before the clock was set by `by` seconds, and not in the
+/// `silence` seconds since.
+fn state_after(by: i64, silence: u64) -> StorageState {
+    let mut world = World::new(policy());
+    let steady = Duration::from_secs(1000);
+    assert_eq!(world.cluster.tell_time(NOON, steady), 0);
+    world.serve(A, first_join("group1"), &[(1000, 500)]);
+    let later = UnixTime(NOON.0 + by + i64::try_from(silence).unwrap());
+    let set_by = world.cluster.tell_time(later, steady + Duration::from_secs(silence));
+    assert_eq!(set_by, by);
+    world.cluster.check(later);
+    world.state("group1", A)
+}
+
+#[test]
+fn a_clock_that_is_set_makes_nobody_silent_and_nobody_alive() {
+    for by in [0, 3600, -3600, 400_000_000, -400_000_000] {
+        assert_eq!(state_after(by, 100), Active, "set by {by} s, silent for as long as one may be");
+        assert_eq!(state_after(by, 101), Offline, "set by {by} s, silent for longer");
+    }
 }
 
 #[test]
