@@ -115,8 +115,16 @@ echo "     size    module/s    static/s    requests   cpu/request"
 for size in 4096 65536 1048576; do
     file=$(name "$size")
     head -c "$size" /dev/urandom >"$files/$file"
-    for _ in $(seq "$rounds"); do
-        echo "$(measure "/group1/M00/00/00/$file") $(measure "/static1/M00/00/00/$file")"
+    # Who goes first takes turns, so that a machine that warms up or tires favours neither.
+    for round in $(seq "$rounds"); do
+        if [ $((round % 2)) = 0 ]; then
+            ours=$(measure "/group1/M00/00/00/$file")
+            other=$(measure "/static1/M00/00/00/$file")
+        else
+            other=$(measure "/static1/M00/00/00/$file")
+            ours=$(measure "/group1/M00/00/00/$file")
+        fi
+        echo "$ours $other"
     done >"$dir/results.$size"
     row "$size" "$dir/results.$size"
 done
