@@ -183,10 +183,11 @@ export async function transfers({ page, look, world, tag }) {
   const more = [["海边日落.mp4", 4e6], ["dataset.zip", 3e6], ["lecture-03.mp4", 3e6],
     ["notes.md", 2e5], ["IMG_0002.jpg", 2e6]];
   const paths = [];
-  // Names of their own for each device: both walk through one account.
-  const device = tag.endsWith("phone") ? 2 : 1;
+  // Names of their own for each walk: all are of one account, and a small file may have arrived
+  // before the others are cancelled.
+  const walk = [...tag].reduce((sum, letter) => (sum * 31 + letter.codePointAt(0)) % 997, 0);
   for (const [plain, bytes] of more) {
-    const name = plain.replace(".", `-${device}.`);
+    const name = plain.replace(".", `-${walk}.`);
     // Never seen before, and in a place of its own: another walk makes its own meanwhile.
     paths.push(await makeFile(`${world.dir}/${tag}`, name, bytes, `${name} ${tag}`));
   }

@@ -32,7 +32,6 @@ export default {
   "account.menu": "Account: {name}",
   "account.loading": "Account",
   "account.log_out": "Log out",
-
   "nav.label": "Places",
   "nav.files": "All files",
   "usage.label": "Space used",
@@ -487,6 +486,7 @@ export default {
   "error.would_cycle": "A folder cannot be put into itself.",
   "error.too_deep": "Folders cannot be nested deeper than this.",
   "error.too_many_nodes": "That is too much at once. Copy it in parts.",
+  "error.too_many_archives": "Wait until one of your archives has arrived.",
   "error.storage_full": "The file store is full. Tell the administrator.",
   "error.hash_mismatch": "The file has changed while it was being sent. Try again.",
   "error.checksum_mismatch": "A piece arrived damaged.",

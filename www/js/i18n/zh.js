@@ -484,6 +484,7 @@ export default {
   "error.would_cycle": "不能把文件夹移动到它自己里面。",
   "error.too_deep": "文件夹层级过深。",
   "error.too_many_nodes": "一次复制的内容过多，请分批进行。",
+  "error.too_many_archives": "请等您的一个压缩包下载完成后再试。",
   "error.storage_full": "存储空间已满，请联系管理员。",
   "error.hash_mismatch": "文件在上传过程中发生了变化，请重试。",
   "error.checksum_mismatch": "数据在传输中损坏。",
