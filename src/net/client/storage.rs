@@ -185,6 +185,10 @@ impl Download {
         download
     }
 
+    fn of_nothing(server: SocketAddr) -> Self {
+        Self { len: 0, left: 0, server, taken: None, rest: None, resumes: 0 }
+    }
+
     /// How many bytes come in all.
     pub fn len(&self) -> u64 {
         self.len
@@ -257,7 +261,8 @@ impl Download {
     }
 }
 
-/// Begins to download `bytes` bytes from `offset` on; 0 means to the end.
+/// Begins to download `bytes` bytes from `offset` on; 0 means to the end. An empty file is one of
+/// no bytes also where the storage is the reference, which answers EINVAL.
 pub async fn download(
     pool: &Pool,
     server: SocketAddr,
@@ -265,7 +270,15 @@ pub async fn download(
     offset: u64,
     bytes: u64,
 ) -> Result<Download, ClientError> {
-    download_flagged(pool, server, file, (offset, bytes), Status::OK).await
+    match download_flagged(pool, server, file, (offset, bytes), Status::OK).await {
+        Err(ClientError::Refused { status: Status::EINVAL, server })
+            if (offset, bytes) == (0, 0)
+                && info(pool, server, file, InfoFlags::PROBE).await?.size == 0 =>
+        {
+            Ok(Download::of_nothing(server))
+        }
+        begun => begun,
+    }
 }
 
 /// The same with flags in the status byte, which storages of ours understand among themselves.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use proto::address::IpWidth;
 use proto::command::Command;
 use proto::ids::StorePath;
+use proto::storage::info::FileInfo;
 use proto::tracker::query::{FetchTarget, StoreTarget};
 use tokio::task::JoinHandle;
 
@@ -275,4 +276,37 @@ async fn a_download_that_breaks_is_an_error_and_never_an_end() {
         }
     };
     assert_eq!((got, error.status()), (5, Status::ECONNRESET));
+}
+
+/// A storage that refuses downloads as the reference refuses those of empty files, and says that
+/// the file has this size.
+fn refusing(size: u64) -> Server {
+    Server::start(move |mut conn, mut stop| async move {
+        while let Ok(Some(header)) = conn.next_request(&mut stop).await {
+            conn.discard(header.body_len).await.unwrap();
+            if header.cmd == Command::DownloadFile as u8 {
+                conn.refuse(Status::EINVAL).await.unwrap();
+                continue;
+            }
+            let source = "127.0.0.1".to_owned();
+            let info = FileInfo { size, mtime: 1_700_000_000, crc32: 0, source };
+            let mut out = Vec::new();
+            info.encode(IpWidth::V4.with_terminator(), &mut out);
+            conn.answer(&out).await.unwrap();
+        }
+    })
+}
+
+#[tokio::test]
+async fn an_empty_file_is_no_bytes_and_no_error() {
+    let (empty, other) = (refusing(0), refusing(1));
+    let tracker = Server::tracker(empty.at);
+    let mut download = client(vec![tracker.at]).download(&file(), 0, 0).await.unwrap();
+    assert_eq!((download.len(), download.chunk().await.unwrap()), (0, None));
+    // A part of it is still asked for in vain, and so is a file that is not empty.
+    for (at, offset) in [(&empty, 1), (&other, 0)] {
+        let tracker = Server::tracker(at.at);
+        let error = client(vec![tracker.at]).download(&file(), offset, 0).await.unwrap_err();
+        assert_eq!(error.status(), Status::EINVAL);
+    }
 }
