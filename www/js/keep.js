@@ -9,7 +9,7 @@ const STORE = "uploads";
 /** Changes are written together, this often. */
 const WRITE_MS = 400;
 /** Records of one transaction: whoever types waits for one of them, at most. */
-const WRITE_ITEMS = 200;
+const WRITE_ITEMS = 50;
 /** Another tab that lives answers within this time. */
 const ANSWER_MS = 250;
 
