@@ -3,7 +3,7 @@
 use proto::token::{Key, Link};
 
 use crate::nodes::Net;
-use crate::server::{Scratch, Server, eventually};
+use crate::server::{Scratch, Server, WORKERS, eventually};
 use crate::store::{CREATED, content, made_by, place, put, url};
 
 #[test]
@@ -28,11 +28,13 @@ fn the_source_is_asked_first_and_then_everybody_else() {
     }
     // The source is down.
     servers[0].kill();
-    for _ in 0..3 {
+    for _ in 0..4 * WORKERS {
         assert!(asked(&servers[2]).body == bytes);
     }
+    // Each worker finds out for itself, and which of them takes a connection is chance.
     let log = servers[2].error_log();
-    assert_eq!(log.matches("Connection refused").count(), 1, "it is not asked again soon: {log}");
+    let refused = log.matches("Connection refused").count();
+    assert!((1..=WORKERS).contains(&refused), "it is asked again soon: {log}");
     // Nobody left who has it: absent is said only by those who could know.
     std::fs::remove_file(servers[1].dir.path(&place(&f))).expect("it is there");
     assert_eq!(asked(&servers[2]).status, 502, "the source may have it");
