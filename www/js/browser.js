@@ -42,6 +42,8 @@ import { Selection } from "./select.js";
 const MORE_ROWS = 120;
 /** How long a newcomer is marked. */
 const FRESH_MS = 2_500;
+/** How often the list is drawn while items go on arriving. */
+const ARRIVALS_MS = 200;
 /** @type {Readonly<Record<Sort, Key>>} */
 const SORT_NAMES = Object.freeze({
   name: "files.name",
@@ -69,6 +71,8 @@ export class Browser {
     /** @type {Place | null} whose tools the heading has */
     this.toolsOf = null;
     this.frame = 0;
+    this.timer = 0;
+    this.drawnAt = -Infinity;
     this.listing = new Listing((soon) => (soon ? this.#later() : this.draw()));
     this.rows = new Rows(this.scroller, find("#rows", root), {
       key: (/** @type {Node} */ node) => node.id,
@@ -144,14 +148,23 @@ export class Browser {
     this.rows.row(this.rows.active)?.focus({ preventScroll: true });
   }
 
-  /** Draws once before the next frame, however many items arrive until then. */
+  /** Draws before the next frame, however many items arrive until then; while they go on arriving,
+   * only so often, for each time costs whoever types a part of a frame. */
   #later() {
-    if (this.frame === 0) this.frame = requestAnimationFrame(() => this.draw());
+    if (this.timer !== 0 || this.frame !== 0) return;
+    const rest = this.drawnAt + ARRIVALS_MS - performance.now();
+    if (rest > 0) {
+      this.timer = window.setTimeout(() => {
+        this.timer = 0;
+        this.#later();
+      }, rest);
+    } else this.frame = requestAnimationFrame(() => this.draw());
   }
 
   draw() {
     cancelAnimationFrame(this.frame);
     this.frame = 0;
+    this.drawnAt = performance.now();
     const { listing, place } = this;
     const { state, nodes } = listing;
     if (!place) return;
