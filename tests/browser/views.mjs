@@ -188,8 +188,7 @@ export async function transfers({ page, look, world, tag }) {
   const walk = [...tag].reduce((sum, letter) => (sum * 31 + letter.codePointAt(0)) % 997, 0);
   for (const [plain, bytes] of more) {
     const name = plain.replace(".", `-${walk}.`);
-    // Never seen before, and in a place of its own: another walk makes its own meanwhile.
-    paths.push(await makeFile(`${world.dir}/${tag}`, name, bytes, `${name} ${tag}`));
+    paths.push(await makeFile(world.dir, name, bytes, name)); // never seen before
   }
   await page.setInputFiles("#picker", paths);
   await page.waitForFunction(() => document.querySelector("#transfer-total").value > 0.02);

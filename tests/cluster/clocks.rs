@@ -8,8 +8,7 @@ use std::collections::BTreeSet;
 
 use crate::support::checker::Facts;
 use crate::support::history::now_ms;
-use crate::support::wait::eventually;
-use crate::{CONVERGE, Load, World, refusals};
+use crate::{Load, World, refusals};
 
 /// What is acknowledged between two changes of the clocks.
 const EVENTS_BETWEEN: usize = 100;
@@ -28,33 +27,21 @@ const CLOCKS: [[&str; 4]; 5] = [
 #[test]
 fn wrong_clocks_change_nothing() {
     let world = World::prepare("clocks", 3, "");
-    let set = |clocks: &[&str; 4]| {
-        let daemons = std::iter::once(&world.cluster.tracker).chain(&world.cluster.storages);
-        for (daemon, clock) in daemons.zip(clocks) {
-            daemon.set_clock(clock);
-        }
-    };
-    set(&CLOCKS[0]);
+    world.set_clocks(&CLOCKS[0]);
     world.start_all(3);
     the_clocks_are_wrong(&world);
     let load = Load::start(&world, 4);
     let mut down = Vec::new();
     for (turn, clocks) in CLOCKS.iter().enumerate() {
-        let go_on = || {
-            let before = world.history.events().len();
-            eventually("the load goes on", CONVERGE, || {
-                (before + EVENTS_BETWEEN < world.history.events().len()).then_some(())
-            });
-        };
-        set(clocks);
-        go_on();
+        world.set_clocks(clocks);
+        world.go_on(EVENTS_BETWEEN);
         let from = now_ms();
         let victim = &world.cluster.storages[turn % 3];
         victim.kill();
         victim.start();
         world.wait_for_active(3);
         down.push((from, now_ms()));
-        go_on();
+        world.go_on(EVENTS_BETWEEN);
     }
     load.stop(&world);
     let events = world.history.events();

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
-use std::time::Duration;
 
 use crate::partition::{
-    AROUND_ONE, BETWEEN_TWO, Cut, FROM_THE_TRACKER, ONE_WAY, has_own_network, rule, run,
+    AROUND_ONE, BETWEEN_TWO, Cut, FROM_THE_TRACKER, ONE_WAY, SECOND, THIRD, has_own_network, rule,
+    run,
 };
 use crate::support::checker::Facts;
 use crate::support::history::now_ms;
@@ -23,6 +23,8 @@ use crate::{CONVERGE, Load, World, refusals};
 const EVENTS: usize = 60;
 /// The disk that gets full: more than a lap needs.
 const DISK: &str = "512m";
+/// Clocks that are right, of the tracker and three members.
+const TRUE: [&str; 4] = ["+0d"; 4];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Fault {
@@ -85,12 +87,10 @@ fn lap(number: u32) -> (Vec<Fault>, usize) {
     // Lines of the log that are cut short by the full disk would say nothing.
     std::os::unix::fs::symlink(dir.join("storage3.log"), small.join("log")).expect("it is ours");
     let order = {
-        let mut world = World::prepare(&name, 3, "connect_timeout = 1\nnetwork_timeout = 3\n");
-        world.timeouts.connect_timeout = Duration::from_secs(1);
-        world.timeouts.network_timeout = Duration::from_secs(3);
+        let world = World::prepare_impatient(&name);
         let mut rng = world.seed.child("faults").rng();
         let order = shuffled(&mut rng);
-        set_clocks(&world, ["+0d"; 4]);
+        world.set_clocks(&TRUE);
         world.start_all(3);
         let load = Load::start(&world, 4);
         let mut away = Vec::new();
@@ -102,7 +102,7 @@ fn lap(number: u32) -> (Vec<Fault>, usize) {
             if fault.hides_files() {
                 away.push((from, now_ms()));
             }
-            go_on(&world);
+            world.go_on(EVENTS);
         }
         load.stop(&world);
         let errors = vec!["(os error 28)"]; // the full disk
@@ -127,7 +127,7 @@ impl Fault {
             Self::KillMember => {
                 let victim = &storages[pick(3, rng)];
                 victim.kill();
-                go_on(world);
+                world.go_on(EVENTS);
                 victim.start();
             }
             Self::KillAll => {
@@ -142,33 +142,34 @@ impl Fault {
                 let victim = &storages[pick(3, rng)];
                 victim.signal("STOP");
                 world.wait_for_active(2);
-                go_on(world);
+                world.go_on(EVENTS);
                 victim.signal("CONT");
             }
             Self::Cut => cut([BETWEEN_TWO, ONE_WAY][pick(2, rng)], || {
-                eventually("a member notices", CONVERGE, || lost(world).then_some(()));
-                go_on(world);
+                let lost = || world.has_lost(1, THIRD) || world.has_lost(2, SECOND);
+                eventually("a member notices", CONVERGE, || lost().then_some(()));
+                world.go_on(EVENTS);
             }),
             Self::Isolate => cut([FROM_THE_TRACKER, AROUND_ONE][pick(2, rng)], || {
                 world.wait_for_active(2);
-                go_on(world);
+                world.go_on(EVENTS);
             }),
             Self::Slow => {
                 run("tc qdisc add dev lo root tbf rate 40mbit burst 256kb latency 300ms");
-                go_on(world);
+                world.go_on(EVENTS);
                 run("tc qdisc del dev lo root");
             }
             Self::FullDisk => {
                 let ballast = small.join("ballast");
                 fill(&ballast);
-                go_on(world);
+                world.go_on(EVENTS);
                 fs::remove_file(&ballast).expect("it is ours");
             }
             Self::Clocks => {
                 let clocks = ["+1d", "-1d", "-1h", "+4100d", "-20700d", "+0d x2", "+0d"];
-                set_clocks(world, [(); 4].map(|()| clocks[pick(clocks.len(), rng)]));
-                go_on(world);
-                set_clocks(world, ["+0d"; 4]);
+                world.set_clocks(&TRUE.map(|_| clocks[pick(clocks.len(), rng)]));
+                world.go_on(EVENTS);
+                world.set_clocks(&TRUE);
             }
             Self::Rolling => {
                 for storage in storages {
@@ -189,35 +190,10 @@ fn shuffled(rng: &mut Rng) -> Vec<Fault> {
     order
 }
 
-/// Until the load has got further.
-fn go_on(world: &World) {
-    let before = world.history.events().len();
-    eventually("the load goes on", CONVERGE, || {
-        (before + EVENTS < world.history.events().len()).then_some(())
-    });
-}
-
 fn cut(what: Cut, meanwhile: impl FnOnce()) {
     rule("add", what);
     meanwhile();
     rule("del", what);
-}
-
-/// Whether the second or the third member has lost the other.
-fn lost(world: &World) -> bool {
-    let cut_off = |member: usize, peer: &str| {
-        let line = format!("fdfs_storage_peer_connected{{peer=\"{peer}\"}} 0");
-        world.cluster.storages[member].metrics().lines().any(|known| known == line)
-    };
-    cut_off(1, "127.0.0.3") || cut_off(2, "127.0.0.2")
-}
-
-/// Of the tracker and the three members.
-fn set_clocks(world: &World, clocks: [&str; 4]) {
-    let daemons = std::iter::once(&world.cluster.tracker).chain(&world.cluster.storages);
-    for (daemon, clock) in daemons.zip(clocks) {
-        daemon.set_clock(clock);
-    }
 }
 
 /// Writes until nothing more fits.

@@ -17,17 +17,11 @@ fn members_that_are_killed_in_turn_end_up_equal() {
     let load = Load::start(&world, 4);
     let mut down = Vec::new();
     for death in 0..DEATHS {
-        let before = world.history.events().len();
-        eventually("the load goes on", CONVERGE, || {
-            (before + EVENTS_BETWEEN < world.history.events().len()).then_some(())
-        });
+        world.go_on(EVENTS_BETWEEN);
         let victim = &world.cluster.storages[death % 3];
         let from = now_ms();
         victim.kill();
-        let before = world.history.events().len();
-        eventually("the others go on", CONVERGE, || {
-            (before + EVENTS_BETWEEN / 4 < world.history.events().len()).then_some(())
-        });
+        world.go_on(EVENTS_BETWEEN / 4);
         victim.start();
         world.wait_for_active(3);
         down.push((from, now_ms()));
@@ -42,10 +36,7 @@ fn all_members_may_die_at_once() {
     let load = Load::start(&world, 4);
     let mut down = Vec::new();
     for _ in 0..2 {
-        let before = world.history.events().len();
-        eventually("the load goes on", CONVERGE, || {
-            (before + EVENTS_BETWEEN < world.history.events().len()).then_some(())
-        });
+        world.go_on(EVENTS_BETWEEN);
         let from = now_ms();
         world.cluster.storages.iter().for_each(|storage| storage.kill());
         world.cluster.storages.iter().for_each(|storage| storage.start());
@@ -80,24 +71,19 @@ fn a_file_can_be_read_at_every_member_as_soon_as_it_is_acknowledged() {
 fn metadata_set_at_one_member_after_the_other_are_the_last_ones_everywhere() {
     let world = World::start("metadata", 3, 3, "");
     let client = world.client(1);
-    world.runtime.block_on(async {
-        for seed in 0..10 {
-            let id = client.upload(Content { seed, len: 100 }).await.expect("an upload is taken");
-            for (turn, storage) in (0..).zip(&world.cluster.storages) {
-                let content = Content { seed: 100 * seed + turn, len: 3 };
-                // The file may be on its way to this one, and so may the metadata before these.
-                let at = storage.address;
-                let set = async {
-                    while let Err(error) = client.set_metadata_at(&id, content, at).await {
-                        assert!(error.is_not_found(), "{id} at {at}: {error}");
-                        tokio::time::sleep(Duration::from_millis(20)).await;
-                    }
-                };
-                let set = tokio::time::timeout(CONVERGE, set).await;
-                set.unwrap_or_else(|_| panic!("{id} never came to {at}"));
-            }
+    for seed in 0..10 {
+        let upload = client.upload(Content { seed, len: 100 });
+        let id = world.runtime.block_on(upload).expect("an upload is taken");
+        for (turn, storage) in (0..).zip(&world.cluster.storages) {
+            let (content, at) = (Content { seed: 100 * seed + turn, len: 3 }, storage.address);
+            // The file may be on its way to this one, and so may the metadata before these.
+            eventually(&format!("{id} comes to {at}"), CONVERGE, || {
+                let set = world.runtime.block_on(client.set_metadata_at(&id, content, at));
+                let set = set.inspect_err(|e| assert!(e.is_not_found(), "{id} at {at}: {e}"));
+                set.ok()
+            });
         }
-    });
+    }
     world.check(&Facts { allowed: refusals(), ..Facts::default() });
 }
 

@@ -74,6 +74,14 @@ impl World {
         Self { cluster, history, runtime: runtime.expect("threads start"), seed, timeouts }
     }
 
+    /// The same, on networks that tests cut: nobody waits long.
+    fn prepare_impatient(name: &str) -> Self {
+        let mut world = Self::prepare(name, 3, "connect_timeout = 1\nnetwork_timeout = 3\n");
+        world.timeouts.connect_timeout = Duration::from_secs(1);
+        world.timeouts.network_timeout = Duration::from_secs(3);
+        world
+    }
+
     fn start_all(&self, started: usize) {
         self.cluster.tracker.start();
         for (index, storage) in self.cluster.storages.iter().take(started).enumerate() {
@@ -96,6 +104,28 @@ impl World {
             let active = listed.iter().filter(|s| s.state == StorageState::Active).count();
             (active == count).then_some(())
         });
+    }
+
+    /// Until the load has got further by so many events.
+    fn go_on(&self, events: usize) {
+        let before = self.history.len();
+        eventually("the load goes on", CONVERGE, || {
+            (before + events < self.history.len()).then_some(())
+        });
+    }
+
+    /// Whether a member (0 is the first) says that it has lost its peer at this address.
+    fn has_lost(&self, member: usize, peer: &str) -> bool {
+        let line = format!("fdfs_storage_peer_connected{{peer=\"{peer}\"}} 0");
+        self.cluster.storages[member].metrics().lines().any(|known| known == line)
+    }
+
+    /// Sets the clocks of the tracker and of the members, in this order.
+    fn set_clocks(&self, clocks: &[&str]) {
+        let daemons = std::iter::once(&self.cluster.tracker).chain(&self.cluster.storages);
+        for (daemon, clock) in daemons.zip(clocks) {
+            daemon.set_clock(clock);
+        }
     }
 
     /// Until all members hold the same files.

@@ -5,19 +5,18 @@
 //! a rule of routing, as behind a broken switch: what is connected hangs, what connects times out.
 
 use std::process::Command;
-use std::time::Duration;
 
 use crate::support::checker::Facts;
 use crate::support::history::now_ms;
-use crate::support::wait::{eventually, eventually_or};
+use crate::support::wait::eventually_or;
 use crate::{CONVERGE, Load, World, refusals};
 
 /// What is acknowledged while a network is cut.
 const EVENTS_WHILE: usize = 100;
 /// The tracker, the first member and all clients are at `.1`.
 const FIRST: &str = "127.0.0.1";
-const SECOND: &str = "127.0.0.2";
-const THIRD: &str = "127.0.0.3";
+pub(crate) const SECOND: &str = "127.0.0.2";
+pub(crate) const THIRD: &str = "127.0.0.3";
 /// From whom to whom no packet gets.
 pub(crate) type Cut = &'static [(&'static str, &'static str)];
 pub(crate) const BETWEEN_TWO: Cut = &[(SECOND, THIRD), (THIRD, SECOND)];
@@ -73,12 +72,10 @@ pub(crate) fn rule(what: &str, cut: Cut) {
 /// Cuts, waits until `noticed` by who is concerned and until the rest has gone on, and heals.
 /// Returns when it was cut.
 fn hold(world: &World, cut: Cut, noticed: impl Fn() -> Option<()>) -> (u64, u64) {
-    let (from, before) = (now_ms(), world.history.events().len());
+    let from = now_ms();
     rule("add", cut);
     eventually_or(CONVERGE, noticed, || format!("{cut:?} is not noticed"));
-    eventually("the load goes on", CONVERGE, || {
-        (before + EVENTS_WHILE < world.history.events().len()).then_some(())
-    });
+    world.go_on(EVENTS_WHILE);
     rule("del", cut);
     world.wait_for_active(3);
     (from, now_ms())
@@ -89,15 +86,10 @@ fn a_network_that_is_cut_loses_nothing() {
     if !has_own_network("partition::a_network_that_is_cut_loses_nothing") {
         return;
     }
-    let mut world = World::prepare("partition", 3, "connect_timeout = 1\nnetwork_timeout = 3\n");
-    world.timeouts.connect_timeout = Duration::from_secs(1);
-    world.timeouts.network_timeout = Duration::from_secs(3);
+    let world = World::prepare_impatient("partition");
     world.start_all(3);
     let load = Load::start(&world, 4);
-    let lost = |member: usize, peer: &str| {
-        let line = format!("fdfs_storage_peer_connected{{peer=\"{peer}\"}} 0");
-        world.cluster.storages[member].metrics().lines().any(|known| known == line)
-    };
+    let lost = |member: usize, peer: &str| world.has_lost(member, peer);
     let offline = |member: &str| {
         let state = format!("storage=\"{member}\",state=\"OFFLINE\"}} 1");
         world.cluster.tracker.metrics().lines().any(|line| line.ends_with(&state))

@@ -190,6 +190,11 @@ impl History {
         events.push(event);
     }
 
+    /// How many events there are.
+    pub(crate) fn len(&self) -> usize {
+        self.inner.lock().expect("no client panics while it writes").0.len()
+    }
+
     pub(crate) fn events(&self) -> Vec<Event> {
         self.inner.lock().expect("no client panics while it writes").0.clone()
     }
