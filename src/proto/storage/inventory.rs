@@ -131,7 +131,6 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Bytes before the name.
     /// Bytes besides the name.
     pub const FIXED_LEN: usize = 26;
 
