@@ -130,9 +130,9 @@ impl Progress {
         self.away().may_ask(member, now)
     }
 
-    /// A member did not answer in time.
-    pub(crate) fn late(&self, member: SocketAddr, now: Moment) {
-        self.away().late(member, now);
+    /// A member did not answer in time what it was `asked` then, see [`Away::late`].
+    pub(crate) fn late(&self, member: SocketAddr, asked: Moment, now: Moment) {
+        self.away().late(member, asked, now);
     }
 
     /// A member can be reached.

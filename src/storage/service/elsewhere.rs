@@ -8,7 +8,10 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use net::client::storage;
+use net::{
+    client::{ClientError, storage},
+    ports::Moment,
+};
 use proto::{
     command::Command,
     fileid::{FileId, FileName},
@@ -70,7 +73,8 @@ pub(super) async fn ask(
     }
     let file = FileId { group: store.facts.group, name };
     for member in store.progress.members() {
-        if !store.progress.may_ask(member, store.clock.moment()) {
+        let asked = store.clock.moment();
+        if !store.progress.may_ask(member, asked) {
             continue;
         }
         let begun = async {
@@ -86,10 +90,10 @@ pub(super) async fn ask(
         };
         let Ok(begun) = tokio::time::timeout(BEGIN_TIME, begun).await else {
             log::debug!("ask {member} for {}: no answer in {BEGIN_TIME:?}", file.name);
-            store.progress.late(member, store.clock.moment());
+            store.progress.late(member, asked, store.clock.moment());
             continue;
         };
-        store.progress.is_here(member);
+        heard(store, member, asked, &begun);
         let outcome = match begun {
             Ok(Begun::Whole(answer)) => Ok(Answer::Found(answer)),
             Ok(Begun::Download(download)) => relay(content, member, download).await.map(Ok)?,
@@ -105,6 +109,19 @@ pub(super) async fn ask(
         }
     }
     Ok(None)
+}
+
+/// Whether a member is there, as far as what came of a question shows it.
+fn heard<T>(store: &Store, member: SocketAddr, asked: Moment, begun: &Result<T, ClientError>) {
+    match begun {
+        Ok(_) | Err(ClientError::Refused { .. }) => store.progress.is_here(member),
+        // One that is switched off: connecting to it ends earlier than our patience.
+        Err(ClientError::Conn { source, .. }) if source.status() == Status::ETIMEDOUT => {
+            store.progress.late(member, asked, store.clock.moment());
+        }
+        // What fails here, or at once, says nothing of its silence.
+        Err(_) => {}
+    }
 }
 
 /// When the members in service changed these metadata last, as far as they say so in time. A
@@ -159,10 +176,65 @@ async fn relay(
 
 #[cfg(test)]
 mod tests {
+    use std::{io, net::IpAddr, sync::Arc};
+
+    use net::{
+        client::pool::PoolSettings,
+        ports::{Fut, Listener, Net, Stream},
+    };
+
+    use super::*;
     use crate::{
         disk::simulated::SimulatedDisk,
         service::served::{SYNC, Served, named},
     };
+
+    /// A network in which nobody answers: as that of a machine that is switched off.
+    struct Nobody;
+
+    impl Net for Nobody {
+        fn connect(&self, _: SocketAddr, _: Option<IpAddr>) -> Fut<'_, io::Result<Stream>> {
+            Box::pin(std::future::pending())
+        }
+
+        fn listen(&self, _: SocketAddr, _: Duration) -> io::Result<Box<dyn Listener>> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+
+    /// The first rest of a member is longer than this by far.
+    const SOON: Duration = Duration::from_millis(1);
+
+    #[tokio::test]
+    async fn a_member_that_is_switched_off_is_left_alone() {
+        let disk = SimulatedDisk::with_dirs(&["/base", "/base/data", SYNC]);
+        let member: SocketAddr = "10.0.0.2:23000".parse().unwrap();
+        let settings = PoolSettings { connect_timeout: SOON, ..PoolSettings::default() };
+        let mut served = Served::open_in(&disk, Arc::new(Nobody), settings);
+        served.store.progress.set_members(Vec::new(), vec![member]);
+        let before = served.store.clock.moment();
+        assert_eq!(served.ask(14, &[&[0; 16][..], &named(NAME)].concat()).await.0, 2);
+        assert!(!served.store.progress.may_ask(member, before));
+        served.close().await;
+    }
+
+    #[tokio::test]
+    async fn only_an_answer_shows_that_a_member_is_there() {
+        let disk = SimulatedDisk::with_dirs(&["/base", "/base/data", SYNC]);
+        let served = Served::open(&disk);
+        let (progress, asked) = (&served.store.progress, served.store.clock.moment());
+        let server: SocketAddr = "10.0.0.2:23000".parse().unwrap();
+        let busy = Err::<(), _>(ClientError::Busy { server, connections: 1 });
+        heard(&served.store, server, asked, &busy);
+        assert!(progress.may_ask(server, asked), "our own limit is not its silence");
+        progress.late(server, asked, asked);
+        heard(&served.store, server, asked, &busy);
+        assert!(!progress.may_ask(server, asked), "nor its answer");
+        let refused = Err::<(), _>(ClientError::Refused { server, status: Status::ENOENT });
+        heard(&served.store, server, asked, &refused);
+        assert!(progress.may_ask(server, asked));
+        served.close().await;
+    }
 
     const NAME: &str = "M00/00/00/wKgBaWVT8QCAEjRWAAAADcRYHyQ482.txt";
 

@@ -16,7 +16,7 @@ use std::{
 use net::{
     client::pool::{Pool, PoolSettings},
     conn::{Conn, Limits},
-    ports::{Random, SystemClock, TcpNet, World},
+    ports::{Net, Random, SystemClock, TcpNet, World},
     shutdown::{Stop, Stopper},
 };
 use proto::{address::Addresses, fileid::SourceId, ids::GroupName};
@@ -58,11 +58,10 @@ impl Random for Counting {
     }
 }
 
-/// A pool of connections that nobody uses: there are no other members.
-fn nobody() -> Pool {
+/// The connections to other members.
+fn members(net: Arc<dyn Net>, settings: PoolSettings) -> Pool {
     let (clock, random) = (Arc::new(SystemClock::new()), Arc::new(Counting(AtomicU64::new(0))));
-    let world = World { clock, random, net: Arc::new(TcpNet) };
-    Pool::new(world, PoolSettings::default())
+    Pool::new(World { clock, random, net }, settings)
 }
 
 /// A store on `disk`, with a client connected to it.
@@ -87,6 +86,11 @@ fn connect(store: &Arc<Store>) -> (DuplexStream, tokio::task::JoinHandle<()>, St
 
 impl Served {
     pub(crate) fn open(disk: &SimulatedDisk) -> Self {
+        Self::open_in(disk, Arc::new(TcpNet), PoolSettings::default())
+    }
+
+    /// With other members to be found in `net`.
+    pub(crate) fn open_in(disk: &SimulatedDisk, net: Arc<dyn Net>, settings: PoolSettings) -> Self {
         let dyn_disk: Arc<dyn Disk> = Arc::new(disk.clone());
         let place = Place::open(Arc::clone(&dyn_disk), Path::new("/base"), 1).unwrap().0;
         let mut log = Log::open(Arc::clone(&dyn_disk), Path::new(SYNC), ROTATE_BYTES).unwrap().0;
@@ -119,7 +123,7 @@ impl Served {
             network_timeout: Duration::from_secs(30),
             access_log: None,
             read_only: vec![false],
-            pool: nobody(),
+            pool: members(net, settings),
             tombs: Tombs::default(),
             copies: Copies::new(None),
         }));
