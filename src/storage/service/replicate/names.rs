@@ -158,7 +158,12 @@ pub(super) async fn rename(store: &Arc<Store>, body: &[u8]) -> Result<Durable, S
     let alone = store.lock_file(&old).await;
     if store.is_buried(&new, request.at) {
         // Deleted under its new name before we heard that it has one.
-        return delete_file(store, &old, request.at).await;
+        let outcome = delete_file(store, &old, request.at).await;
+        // Both names may share one lock.
+        drop(alone);
+        // Or this was done before, up to the renaming: what had to follow it is made up for.
+        delete_if_buried(store, &new).await?;
+        return outcome;
     }
     let (to, from) = (new.clone(), old.clone());
     let commit = named(store, &new, move |store| {

@@ -253,3 +253,18 @@ async fn a_deletion_that_crosses_the_renaming_is_not_lost() {
     drop(store);
     served.close().await;
 }
+
+#[tokio::test]
+async fn a_deletion_that_crossed_a_renaming_is_made_up_for_when_the_renaming_comes_again() {
+    let disk = disk();
+    let mut served = Served::open(&disk);
+    let (new, old) =
+        (served.upload(b"file").await.unwrap(), served.upload_as(23, b"file").await.unwrap());
+    // Left by a process that died: renamed and recorded, and the deletion found nothing.
+    served.delete(&old).await.unwrap();
+    let buried = replica(6, Act::Delete, &FileName::parse(&new, 1).unwrap());
+    served.store.bury(&[buried]);
+    assert_eq!(served.ask(40, &rename(&new, &old, 5)).await.0, MISSING);
+    assert_eq!(held(&disk, &new), None);
+    served.close().await;
+}
