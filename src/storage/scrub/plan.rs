@@ -16,6 +16,7 @@ use core::{fmt, time::Duration};
 /// files=120000
 /// bytes=98765432100
 /// damaged=1
+/// unreadable=0                  directories that could not be read: then the pass is not whole
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Course {
@@ -28,6 +29,7 @@ pub struct Course {
     pub files: u64,
     pub bytes: u64,
     pub damaged: u64,
+    pub unreadable: u64,
 }
 
 impl Course {
@@ -47,6 +49,7 @@ impl Course {
                 "files" => course.files = number,
                 "bytes" => course.bytes = number,
                 "damaged" => course.damaged = number,
+                "unreadable" => course.unreadable = number,
                 _ => {}
             }
         }
@@ -79,6 +82,13 @@ impl Course {
         self.damaged = self.damaged.saturating_add(u64::from(damaged));
     }
 
+    /// The pass is over. One that could not read all there is is not the last whole one.
+    pub fn end(&mut self, now: u64) {
+        if self.unreadable == 0 {
+            self.ended = now;
+        }
+    }
+
     /// A directory is done.
     pub fn next_dir(&mut self) {
         self.dir = self.dir.saturating_add(1);
@@ -88,9 +98,9 @@ impl Course {
 
 impl fmt::Display for Course {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pass, begun, ended, dir, after, files, bytes, damaged } = self;
+        let Self { pass, begun, ended, dir, after, files, bytes, damaged, unreadable } = self;
         writeln!(f, "pass={pass}\nbegun={begun}\nended={ended}\ndir={dir}\nafter={after}")?;
-        writeln!(f, "files={files}\nbytes={bytes}\ndamaged={damaged}")
+        writeln!(f, "files={files}\nbytes={bytes}\ndamaged={damaged}\nunreadable={unreadable}")
     }
 }
 
@@ -146,6 +156,7 @@ mod tests {
         course.passed("b", 7, false);
         course.next_dir();
         course.passed("a=b", 8, true);
+        course.unreadable = 3;
         assert_eq!(Course::parse(&course.to_string()), course);
         assert_eq!((course.files, course.bytes, course.damaged), (2, 15, 1));
         assert_eq!((course.dir, course.after.as_str()), (1, "a=b"));
@@ -167,7 +178,7 @@ mod tests {
         assert!(course.is_under_way(16) && !course.is_under_way(0));
         course.dir = 16;
         assert!(!course.is_under_way(16));
-        course.ended = 5500;
+        course.end(5500);
         course.begin(6000);
         assert_eq!((course.pass, course.dir, course.ended), (2, 0, 5500));
     }

@@ -102,27 +102,29 @@ impl Worker {
     /// Reads what is left of a pass. A directory that cannot be read is counted and left to the
     /// next pass: it keeps nobody from the others.
     async fn pass(&mut self) {
-        let mut unreadable = 0u64;
         while self.course.is_under_way(self.dirs()) {
             if let Err(error) = self.directory().await {
-                unreadable = unreadable.saturating_add(1);
+                self.course.unreadable = self.course.unreadable.saturating_add(1);
                 self.store.scrub.unreadable.fetch_add(1, Ordering::Relaxed);
                 // Of a disk that is gone one line is enough.
-                let level = if unreadable == 1 { log::Level::Error } else { log::Level::Debug };
+                let once = self.course.unreadable == 1;
+                let level = if once { log::Level::Error } else { log::Level::Debug };
                 let (path, dir) = (self.path, self.dir());
                 log::log!(level, "the scrub of {path} passes over directory {dir}: {error}");
                 self.rest(FILE_COST_BYTES, Duration::ZERO).await;
             }
             self.course.next_dir();
         }
-        if 0 < unreadable {
-            log::error!("the scrub of {} could not read {unreadable} directories", self.path);
-        }
     }
 
     async fn ended(&mut self) {
-        self.course.ended = self.store.clock.now().secs();
-        self.store.scrub.has_ended(self.path, self.course.ended);
+        self.course.end(self.store.clock.now().secs());
+        if self.course.unreadable == 0 {
+            self.store.scrub.has_ended(self.path, self.course.ended);
+        } else {
+            let (path, unreadable) = (self.path, self.course.unreadable);
+            log::error!("the scrub of {path} could not read {unreadable} directories");
+        }
         let Course { pass, files, bytes, damaged, .. } = self.course;
         log::info!(
             "scrub of {}: pass {pass} has read {files} files of {bytes} bytes, {damaged} damaged",
@@ -461,7 +463,19 @@ mod tests {
         let pass = tokio::time::timeout(Duration::from_secs(30), worker.pass()).await;
         assert!(pass.is_ok() && !worker.course.is_under_way(worker.dirs()), "it goes on");
         assert_eq!(served.store.scrub.unreadable.load(Ordering::Relaxed), 1);
-        drop(worker);
+        // It was no whole pass, neither now nor after a restart.
+        disk.plan(Plan::Nothing);
+        worker.ended().await;
+        assert!(served.store.scrub.ended().is_empty());
+        let mut next = self::worker(&served);
+        next.load().await;
+        assert_eq!((next.course.ended, next.course.unreadable), (0, 1));
+        next.course.begin(8);
+        next.pass().await;
+        next.ended().await;
+        assert_eq!(served.store.scrub.ended()[&StorePath(0)], next.course.ended);
+        assert_eq!(next.course.unreadable, 0);
+        drop((worker, next));
         served.close().await;
     }
 
