@@ -88,7 +88,11 @@ pub(super) async fn keep(store: Arc<Store>, mut stop: Stop) {
         let now = store.clock.moment();
         if purged.is_none_or(|purged| PURGE_EVERY <= now.since(purged)) {
             purged = Some(now);
-            purge_all(&store).await;
+            tokio::select! {
+                biased;
+                () = stop.raised() => return,
+                () = purge_all(&store) => {}
+            }
         }
         for name in store.sums.damage.take() {
             if open.len() < OPEN_MAX || open.contains_key(&name) {
@@ -335,9 +339,12 @@ fn purge(store: &Store, place: &Place, now: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// The same on all store paths.
+/// The same on all store paths that may be written to. May be dropped between two of them.
 async fn purge_all(store: &Arc<Store>) {
     for path in (0..=u8::MAX).map(StorePath).take(store.places.iter().count()) {
+        if !store.takes_changes(path) {
+            continue;
+        }
         let (shared, now) = (Arc::clone(store), store.clock.now().secs());
         let job = move || shared.places.get(path).map_or(Ok(()), |p| purge(&shared, p, now));
         if let Err(error) = store.on(path).run(job).await {
@@ -478,6 +485,22 @@ mod tests {
         assert!(disk.files().contains_key(&aside));
         purge_all(&served.store).await;
         assert!(!disk.files().contains_key(&aside), "the clock of this disk stands still");
+        served.close().await;
+    }
+
+    #[tokio::test]
+    async fn old_damaged_copies_stay_where_nothing_is_written_any_more_and_at_the_end() {
+        let (disk, served, name, file) = damaged(&[7; 1000]).await;
+        let place = served.store.places.iter().next().unwrap();
+        let aside = set_aside(&served.store, place, &name, &file).unwrap();
+        // The first look at them is the first thing that it does.
+        let (stopper, stop) = Stop::pair();
+        stopper.raise();
+        keep(Arc::clone(&served.store), stop).await;
+        assert!(disk.files().contains_key(&aside));
+        served.store.retire(StorePath(0), Retire::Path);
+        purge_all(&served.store).await;
+        assert!(disk.files().contains_key(&aside));
         served.close().await;
     }
 }
