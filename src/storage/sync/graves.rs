@@ -36,11 +36,17 @@ use crate::{
 
 /// The log, beside the binlog.
 const LOG: &str = "tombs.log";
+/// The log while it is written anew.
+const TEMPORARY: &str = "tombs.log.tmp";
 /// A log with more than this and mostly of what has ended is written anew.
 const COMPACT_BYTES_MIN: u64 = 1 << 20;
 /// The covered place is written alone when so much of the binlog has no tombstone: that much is
 /// read again at a start.
 const PLACE_EVERY_BYTES: u64 = 1 << 20;
+/// At a start, when much may be taken over at once, it is written after so much of the binlog,
+/// together with what was found there: each time waits for the disk. Not more than this is read
+/// again after a kill, and the lines, which are shorter than the records, take no more memory.
+const PLACE_EVERY_START_BYTES: u64 = 64 << 20;
 /// One read or write of the whole log.
 const PIECE_BYTES: usize = 256 * 1024;
 /// Records taken over from the binlog at once.
@@ -64,7 +70,7 @@ pub(crate) struct GraveLog {
     /// The place that the log itself names last.
     written: Position,
     /// Bytes that the log had or would have had without what has ended, when that was counted
-    /// last.
+    /// last; all that it had when it could not be written anew.
     compact: u64,
     /// Hashes of the names that can be used again and may be in the log: of other names nothing
     /// has to be written when they are. One too many costs a line.
@@ -95,21 +101,31 @@ pub(crate) fn load(
     let mut reader = Reader::new(Arc::clone(disk), dir, log.covered);
     // What cannot be written now is written while running: a full disk hinders no start.
     let mut writes = true;
+    let mut lines = String::new();
     loop {
         let items = reader.batch(end, BATCH)?;
-        if items.is_empty() {
+        let at_end = items.is_empty();
+        records(&items).for_each(|record| tombs.follow(record));
+        if writes {
+            log.gather(&items, &mut lines);
+            let next = if at_end { end } else { reader.position() };
+            if at_end || log.is_beyond(next, PLACE_EVERY_START_BYTES) {
+                let written = log.write(std::mem::take(&mut lines), next);
+                writes = written.inspect_err(cannot_write).is_ok();
+            }
+        }
+        if at_end {
             break;
         }
-        records(&items).for_each(|record| tombs.follow(record));
-        if writes && let Err(error) = log.take(&items, reader.position()) {
-            log::error!("write the log of deleted files: {error}");
-            writes = false;
-        }
     }
-    if writes && let Err(error) = log.finish(end) {
-        log::error!("write the log of deleted files: {error}");
+    if writes {
+        log.keep_short(Some(&tombs));
     }
     Ok((tombs, log))
+}
+
+fn cannot_write(error: &io::Error) {
+    log::error!("write the log of deleted files: {error}");
 }
 
 fn records(items: &[Item]) -> impl Iterator<Item = &Record> {
@@ -150,15 +166,19 @@ impl GraveLog {
         loop {
             let items = reader.batch(end, BATCH)?;
             if items.is_empty() {
-                return self.finish(end);
+                break;
             }
-            self.take(&items, reader.position())?;
+            let mut lines = String::new();
+            self.gather(&items, &mut lines);
+            self.write(lines, reader.position())?;
         }
+        self.write(String::new(), end)?;
+        self.keep_short(None);
+        Ok(())
     }
 
-    /// Takes over records of the binlog, which end at `next`. Blocks.
-    fn take(&mut self, items: &[Item], next: Position) -> io::Result<()> {
-        let mut lines = String::new();
+    /// Adds to `lines` what records of the binlog change.
+    fn gather(&mut self, items: &[Item], lines: &mut String) {
         for change in records(items).filter_map(change) {
             match &change {
                 Change::Bury { name, .. } if is_reusable(name) => {
@@ -171,25 +191,39 @@ impl GraveLog {
             }
             lines.push_str(&line(&change));
         }
-        self.write(lines, next)
     }
 
-    /// The binlog was taken over up to `end`. Blocks.
-    fn finish(&mut self, end: Position) -> io::Result<()> {
-        self.write(String::new(), end)?;
+    /// Whether a place is in another file of the binlog than the one written last, or so many
+    /// bytes behind it.
+    fn is_beyond(&self, place: Position, bytes: u64) -> bool {
+        let written = self.written;
+        written.file != place.file || bytes <= place.offset.saturating_sub(written.offset)
+    }
+
+    /// Writes the log anew if it is mostly of what has ended; `known` is what it holds, if the
+    /// caller has that. Blocks.
+    fn keep_short(&mut self, known: Option<&Tombs>) {
         let len = self.disk.stat(&self.path()).map_or(0, |found| found.len);
-        if COMPACT_BYTES_MIN < len && self.compact.saturating_mul(2) < len {
-            self.compact()?;
+        if len <= COMPACT_BYTES_MIN || len <= self.compact.saturating_mul(2) {
+            return;
         }
-        Ok(())
+        if let Err(error) = self.compact(known) {
+            log::warn!("write {} anew, it stays long: {error}", self.path().display());
+            // Not again before it has become twice as long: that reads all of it.
+            self.compact = len;
+            // A full disk gets back what this has taken.
+            match self.disk.remove(&self.dir.join(TEMPORARY)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    log::warn!("remove {TEMPORARY}: {error}");
+                }
+                _ => {}
+            }
+        }
     }
 
     /// Writes lines, with the place up to which the log goes then. Blocks.
     fn write(&mut self, mut lines: String, covered: Position) -> io::Result<()> {
-        let written = self.written;
-        let far = written.file != covered.file
-            || PLACE_EVERY_BYTES <= covered.offset.saturating_sub(written.offset);
-        if far || !lines.is_empty() {
+        if self.is_beyond(covered, PLACE_EVERY_BYTES) || !lines.is_empty() {
             lines.push_str(&place(covered));
             add(&*self.disk, &self.dir, &lines)?;
             self.written = covered;
@@ -199,15 +233,23 @@ impl GraveLog {
     }
 
     /// Writes the log anew, without what has ended. Blocks.
-    fn compact(&mut self) -> io::Result<()> {
-        let (tombs, covered) = self.read()?;
+    fn compact(&mut self, known: Option<&Tombs>) -> io::Result<()> {
         let path = self.path();
-        let temporary = self.dir.join("tombs.log.tmp");
+        let temporary = self.dir.join(TEMPORARY);
         match self.disk.remove(&temporary) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
+        // Before the log is read: where nothing can be written that would be in vain.
         let file = self.disk.create(&temporary)?;
+        let read;
+        let (tombs, covered) = match known {
+            Some(tombs) => (tombs, self.covered),
+            None => {
+                read = self.read()?;
+                (&read.0, read.1)
+            }
+        };
         let mut at = 0u64;
         let mut put = |piece: &mut String| {
             file.write_at(at, piece.as_bytes())?;
@@ -227,7 +269,7 @@ impl GraveLog {
         file.sync_data()?;
         self.disk.rename_over(&temporary, &path)?;
         self.disk.sync_dir(&self.dir)?;
-        self.count(&tombs);
+        self.count(tombs);
         Ok(())
     }
 }
@@ -317,7 +359,7 @@ pub(super) async fn keep(shared: Arc<Shared>, mut log: GraveLog, mut stop: Stop)
             };
             (log, followed) = shared.store.gate.run(job).await;
             if let Err(error) = followed {
-                log::error!("write the log of deleted files: {error}");
+                cannot_write(&error);
             }
         }
         if END_EVERY <= clock.moment().since(asked) {
@@ -421,7 +463,7 @@ async fn without_file(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::simulated::SimulatedDisk;
+    use crate::disk::simulated::{Plan, SimulatedDisk};
 
     const DIR: &str = "/sync";
     const A: &str = "M00/00/00/wKgBaWVT8QCAEjRWAAAADcRYHyQ482.txt";
@@ -523,6 +565,48 @@ mod tests {
         let end = at(record(&disk, &both.repeat(rounds)));
         log.follow(end).unwrap();
         assert!(logged(&disk) == format!("+ 7 {A}\n{}", place(end)), "{}", logged(&disk).len());
+    }
+
+    /// Records that need a long log and leave nothing in it.
+    fn passing(bytes: u64) -> String {
+        let both = format!("8 D {B}-m\n9 C {B}-m\n");
+        both.repeat(bytes as usize / both.len() + 1)
+    }
+
+    #[test]
+    fn a_long_log_is_written_anew_at_a_start_from_what_was_just_read() {
+        let disk = SimulatedDisk::with_dirs(&[DIR]);
+        let end = record(&disk, &format!("7 D {A}\n{}", passing(2 * COMPACT_BYTES_MIN)));
+        let before = disk.bytes_read();
+        load_from(&disk, end);
+        assert!(logged(&disk) == format!("+ 7 {A}\n{}", place(at(end))));
+        assert!(disk.bytes_read() - before < end as u64 * 3 / 2, "the binlog, once");
+        // Not as many times as there are batches: each write waits for the disk.
+        let again = SimulatedDisk::with_dirs(&[DIR]);
+        let end = record(&again, &format!("7 D {A}\n").repeat(4 * BATCH));
+        load_from(&again, end);
+        assert_eq!(logged(&again).matches("= ").count(), 1);
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_written_anew_is_not_read_again_and_again() {
+        let disk = SimulatedDisk::with_dirs(&[DIR]);
+        let (_, mut log) = load_from(&disk, 0);
+        // The log itself is there.
+        log.follow(at(record(&disk, &format!("7 D {A}\n")))).unwrap();
+        let end = record(&disk, &passing(2 * COMPACT_BYTES_MIN));
+        disk.plan(Plan::NoInode);
+        let before = disk.bytes_read();
+        log.follow(at(end)).unwrap();
+        let len = logged(&disk).len() as u64;
+        assert!(COMPACT_BYTES_MIN < len && disk.bytes_read() - before < end as u64 + len / 2);
+        disk.plan(Plan::Nothing);
+        let end = record(&disk, &format!("8 D {A}\n"));
+        log.follow(at(end)).unwrap();
+        assert!(len < logged(&disk).len() as u64, "not before it has grown");
+        let end = record(&disk, &passing(2 * len));
+        log.follow(at(end)).unwrap();
+        assert!(logged(&disk) == format!("+ 8 {A}\n{}", place(at(end))));
     }
 
     #[test]
