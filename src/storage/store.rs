@@ -35,6 +35,7 @@ use crate::{
         Gate,
         layout::{Place, Places},
         port::Disk,
+        write::WriteError,
     },
     health::Health,
     parameters::{Parameters, PathPolicy},
@@ -42,7 +43,7 @@ use crate::{
     scrub,
     service::copies::Copies,
     state::{counters::Counters, names::RecentNames},
-    sums::Sums,
+    sums::{ReadError, Source, Sums},
     tomb::Tombs,
 };
 
@@ -386,6 +387,30 @@ impl Store {
     /// Whether existing files of this path may be changed, and slaves added.
     pub(crate) fn takes_changes(&self, path: StorePath) -> bool {
         self.health().takes_changes(path)
+    }
+
+    /// With the file's name locked: clears a doubt of its reader, or finds damage. Blocks.
+    pub(crate) fn settle(&self, source: &mut Source) -> Result<(), ReadError> {
+        let name = source.name().clone();
+        let file = self.file(&name).map(|(_, file)| file).unwrap_or_default();
+        let heal = self.takes_changes(name.store_path());
+        if let Some(error) = self.sums.settle(source, &file, heal)? {
+            self.sums_not_made(&name, &error);
+        }
+        Ok(())
+    }
+
+    /// Says that the sums of a file could not be made: its store path may be lost by that.
+    pub(crate) fn sums_not_made(&self, name: &FileName, error: &WriteError) {
+        log::warn!("make the sums of {name}: {error}: {}", error.io());
+        self.distrust(name.store_path(), error);
+    }
+
+    /// After a sync that failed nothing is written to that store path any more.
+    pub(crate) fn distrust(&self, path: StorePath, error: &WriteError) {
+        if let WriteError::Sync { .. } = error {
+            self.retire(path, Retire::Path);
+        }
     }
 
     /// Notes that a path or the log cannot be trusted any more.

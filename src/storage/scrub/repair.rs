@@ -200,8 +200,8 @@ fn is_damaged(store: &Store, name: &FileName) -> bool {
 /// any more.
 async fn from(store: &Arc<Store>, name: &FileName, member: SocketAddr) -> Result<Mended, Useless> {
     let outcome = fetch_and_put(store, name, member).await;
-    if let Err(Useless::Write(WriteError::Sync { .. })) = &outcome {
-        store.retire(name.store_path(), Retire::Path);
+    if let Err(Useless::Write(error)) = &outcome {
+        store.distrust(name.store_path(), error);
     }
     outcome
 }
@@ -272,9 +272,9 @@ fn put(
     let synced = store.disk.sync_dir(&place.dir(name.dir()));
     synced.map_err(WriteError::sync("the directory"))?;
     if exam.sums == SumsState::Damaged || exam.sums == SumsState::Missing {
-        let healed = store.disk.open(&file, Open::Read);
-        if let Err(error) = healed.and_then(|file| store.sums.heal(name, &*file, &exam)) {
-            log::warn!("make the sums of {name} anew: {error}");
+        let file = store.disk.open(&file, Open::Read).map_err(WriteError::disk("open the copy"));
+        if let Err(error) = file.and_then(|file| store.sums.heal(name, &*file, &exam)) {
+            store.sums_not_made(name, &error);
         }
     }
     Ok(Some(aside))

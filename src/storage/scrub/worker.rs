@@ -27,7 +27,7 @@ use crate::{
     disk::{
         layout::Place,
         port::{DiskFile, Kind, Open},
-        write::{read_whole, replace_whole},
+        write::{WriteError, read_whole, replace_whole},
     },
     store::Store,
     sums::{Exam, Examination, State, Sums, SumsState},
@@ -251,7 +251,7 @@ impl Worker {
         match self.store.on(self.path).run(move || adopt(&shared, &job_name, exam)).await {
             Ok(adopted) => adopted,
             Err(error) => {
-                log::warn!("make the sums of {name}: {error}");
+                self.store.sums_not_made(name, &error);
                 false
             }
         }
@@ -373,14 +373,19 @@ fn mend_sums(store: &Store, name: &FileName) -> io::Result<Option<u64>> {
     if !store.takes_changes(name.store_path()) {
         return Ok(None);
     }
-    match exam.sums {
-        SumsState::Missing => adopt(store, name, exam).map(|_| None),
-        _ => store.sums.heal(name, &*file, &exam).map(|_| None),
+    let made = match exam.sums {
+        SumsState::Missing => adopt(store, name, exam),
+        _ => store.sums.heal(name, &*file, &exam),
+    };
+    if let Err(error) = made {
+        // The file itself was read, and is good.
+        store.sums_not_made(name, &error);
     }
+    Ok(None)
 }
 
 /// With the name locked: stores the sums that were made beside an examination. Blocks.
-fn adopt(store: &Store, name: &FileName, exam: Exam) -> io::Result<bool> {
+fn adopt(store: &Store, name: &FileName, exam: Exam) -> Result<bool, WriteError> {
     let unproven = exam.state == State::Unsummed;
     let adopted = store.sums.adopt(name, exam)?;
     if adopted && unproven {
@@ -503,6 +508,35 @@ mod tests {
         assert_eq!((exam.state, exam.sums), (State::Good, SumsState::Good));
         drop(worker);
         served.close().await;
+    }
+
+    #[tokio::test]
+    async fn after_a_failed_sync_of_sums_that_the_scrub_made_the_path_is_read_only() {
+        let mut retired = 0;
+        // While it adopts them, and while it looks again with the name locked.
+        for at_once in [true, false] {
+            for nth in 1.. {
+                let (disk, served, slave) = unsummed(100_000).await;
+                let mut worker = worker(&served);
+                disk.plan(Plan::Fail(nth, 5));
+                let damaged = if at_once {
+                    worker.look(&slave).await.1
+                } else {
+                    worker.settle(&slave, None).await
+                };
+                let failed = nth <= disk.effects();
+                let lost = !served.store.takes_changes(StorePath(0));
+                assert!(!lost || !damaged, "effect {nth}: the file itself is good");
+                retired += u32::from(lost);
+                drop(worker);
+                served.close().await;
+                if !failed {
+                    break;
+                }
+            }
+        }
+        // The sums and their directory, each time.
+        assert_eq!(retired, 4);
     }
 
     #[tokio::test]

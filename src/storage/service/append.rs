@@ -462,7 +462,7 @@ fn kept(
             // The sums may be what is damaged: then they are made anew, and it is tried again.
             let (_, file) = store.file(name).ok_or(ServiceError::Invalid("no such store path"))?;
             let mut source = read::open(store, name, &file, 0, 0)?;
-            read::settle(store, &mut source).and_then(|()| compare())
+            store.settle(&mut source).and_then(|()| compare())
         }
         other => other,
     };

@@ -94,7 +94,7 @@ fn examine_alone(
 ) -> Result<FileInfo, ServiceError> {
     let (_, file) = store.file(name).ok_or(ServiceError::Invalid("no such store path"))?;
     let mut source = read::open(store, name, &file, 0, 0)?;
-    let settled = read::settle(store, &mut source);
+    let settled = store.settle(&mut source);
     settled.map_err(|error| ServiceError::of_read(name, error))?;
     examine(store, name, flags, peer)?
         .ok_or_else(|| ServiceError::of_read(name, ReadError::Damaged { offset: 0 }))

@@ -53,20 +53,12 @@ pub(super) async fn settled(
     let _alone = store.lock_name(lock).await;
     let shared = Arc::clone(store);
     let job = move || {
-        let outcome = settle(&shared, &mut source);
+        let outcome = shared.settle(&mut source);
         let outcome = outcome.and_then(|()| source.read(&shared.sums, at, max));
         (source, outcome)
     };
     let (source, outcome) = store.on(lock.store_path()).run(job).await;
     Ok((source, outcome.map_err(|error| ServiceError::of_read(&name, error))?))
-}
-
-/// With the name locked: clears a doubt or finds damage. Blocks.
-pub(super) fn settle(store: &Store, source: &mut Source) -> Result<(), ReadError> {
-    let name = source.name().clone();
-    let file = store.file(&name).map(|(_, file)| file).unwrap_or_default();
-    let heal = store.takes_changes(name.store_path());
-    store.sums.settle(source, &file, heal)
 }
 
 /// Opens a file for a reader.
@@ -119,7 +111,7 @@ pub(super) fn each(
     while at < source.len() {
         let verified = match source.read(&store.sums, at, PIECE_BYTES) {
             Err(ReadError::Doubt { .. }) => {
-                settle(store, source).map_err(bad)?;
+                store.settle(source).map_err(bad)?;
                 source.read(&store.sums, at, PIECE_BYTES)
             }
             other => other,

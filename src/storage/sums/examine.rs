@@ -159,8 +159,13 @@ impl Sums {
 
     /// After [`ReadError::Doubt`], with the file's name locked: reading `source` may go on, or
     /// the file is damaged. With `heal`, sums that are damaged or missing beside good content
-    /// are made anew.
-    pub fn settle(&self, source: &mut Source, path: &Path, heal: bool) -> Result<(), ReadError> {
+    /// are made anew; what hindered that is returned.
+    pub fn settle(
+        &self,
+        source: &mut Source,
+        path: &Path,
+        heal: bool,
+    ) -> Result<Option<WriteError>, ReadError> {
         let exam = self.examine_open(&source.name, path, &*source.range.file)?;
         if let State::Damaged { offset } = exam.state {
             if self.is_another(&source.name, path)? {
@@ -171,9 +176,7 @@ impl Sums {
         }
         let name = source.name.clone();
         let heal = heal && (exam.sums == SumsState::Good || self.is_now(&name, path, &exam)?);
-        if heal && let Err(error) = self.heal(&name, &*source.range.file, &exam) {
-            log::warn!("make the sums of {name} anew: {error}");
-        }
+        let healed = if heal { self.heal(&name, &*source.range.file, &exam) } else { Ok(false) };
         source.guard = match (exam.state, exam.entries) {
             (State::Unsummed, _) => Guard::Trust,
             (_, Some(entries)) => Guard::Memory { blocks: exam.blocks, entries },
@@ -181,7 +184,7 @@ impl Sums {
             (_, None) => self.guard(&name, &source.range)?,
         };
         source.range.size = exam.len;
-        Ok(())
+        Ok(healed.err())
     }
 
     /// Whether what `path` leads to now is no damaged file: then one that was opened before, and
@@ -205,7 +208,12 @@ impl Sums {
 
     /// Makes the sums of a good file anew where they are not; true if there was a need. What
     /// nothing proves gets none here, see [`Sums::adopt`].
-    pub fn heal(&self, name: &FileName, file: &dyn DiskFile, exam: &Exam) -> io::Result<bool> {
+    pub fn heal(
+        &self,
+        name: &FileName,
+        file: &dyn DiskFile,
+        exam: &Exam,
+    ) -> Result<bool, WriteError> {
         if matches!(exam.state, State::Damaged { .. })
             || matches!(exam.sums, SumsState::None | SumsState::Good)
         {
@@ -224,28 +232,32 @@ impl Sums {
 
     /// Stores the sums that were made beside an examination, if the file is not damaged: from now
     /// on damage of it is found. Nothing may have changed the file since that began.
-    pub fn adopt(&self, name: &FileName, exam: Exam) -> io::Result<bool> {
+    pub fn adopt(&self, name: &FileName, exam: Exam) -> Result<bool, WriteError> {
         let damaged = matches!(exam.state, State::Damaged { .. });
         let Some(made) = exam.made.filter(|_| !damaged) else { return Ok(false) };
-        let io = |error: WriteError| io::Error::other(error.to_string());
-        made.publish(self, name, true).map(|_| true).map_err(io)
+        made.publish(self, name, true).map(|_| true)
     }
 
     /// Reads the file again and stores its sums, which have to come out as `whole`.
-    fn make(&self, name: &FileName, file: &dyn DiskFile, whole: Whole) -> io::Result<()> {
-        let io = |error: WriteError| io::Error::other(error.to_string());
+    fn make(&self, name: &FileName, file: &dyn DiskFile, whole: Whole) -> Result<(), WriteError> {
         let Some(mut builder) = self.whole(name) else { return Ok(()) };
         let mut buffer = vec![0; READ_BYTES];
         let mut at = 0u64;
         loop {
-            let count = read_full(file, at, &mut buffer)?;
+            let count = read_full(file, at, &mut buffer);
+            let count = count.map_err(WriteError::disk("read the file again"))?;
             let Some(read) = buffer.get(..count).filter(|read| !read.is_empty()) else { break };
-            builder.update(read).map_err(io)?;
+            builder.update(read)?;
             at = at.saturating_add(count as u64);
         }
-        if builder.publish(self, name, true).map_err(io)? != whole {
-            self.remove(name, true)?;
-            return Err(io::Error::other("the file changed or could not be read the same twice"));
+        if builder.publish(self, name, true)? != whole {
+            self.remove(name, false).map_err(WriteError::disk("remove the sums"))?;
+            if let Some(dir) = self.path(name).as_deref().and_then(Path::parent) {
+                let synced = self.disk.sync_dir(dir);
+                synced.map_err(WriteError::sync("the directory of the sums"))?;
+            }
+            let twice = io::Error::other("it changed or could not be read the same twice");
+            return Err(WriteError::disk("read the file again")(twice));
         }
         Ok(())
     }

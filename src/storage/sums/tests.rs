@@ -91,7 +91,7 @@ impl World {
                 Err(ReadError::Doubt { .. }) => {
                     match self.sums.settle(&mut source, &path(name), heal) {
                         Err(ReadError::Damaged { .. }) => return None,
-                        other => other.unwrap(),
+                        other => assert!(other.unwrap().is_none()),
                     }
                     source.read(&self.sums, at, max).unwrap()
                 }

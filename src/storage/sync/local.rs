@@ -160,9 +160,7 @@ async fn verified(
     let _alone = store.lock_file(&name).await;
     let shared = Arc::clone(store);
     let job = move || {
-        let path = shared.file(&name).map(|(_, path)| path).unwrap_or_default();
-        let heal = shared.takes_changes(name.store_path());
-        shared.sums.settle(&mut source, &path, heal)?;
+        shared.settle(&mut source)?;
         let content = source.read(&shared.sums, at, PIECE_BYTES)?;
         Ok((source, content))
     };
