@@ -77,18 +77,19 @@ impl Db {
         .await
     }
 
-    /// Takes the code of a time step; false if it, or a later one, was taken before.
+    /// Takes the code of a time step; false if it, or a later one, was taken before. Once: to a
+    /// repetition the code that the first try took would look like a wrong guess.
     pub(crate) async fn take_step(&self, user: UserId, step: u64) -> Result<bool, DbError> {
-        Ok(self.change(TAKE_STEP, (step, user.0, step)).await? == 1)
+        Ok(self.change_once(TAKE_STEP, (step, user.0, step)).await? == 1)
     }
 
-    /// Takes a recovery code; false if there is none like it.
+    /// Takes a recovery code, once as well; false if there is none like it.
     pub(crate) async fn take_recovery_code(
         &self,
         user: UserId,
         hash: &[u8; 32],
     ) -> Result<bool, DbError> {
-        Ok(self.change(TAKE_CODE, (user.0, &hash[..])).await? == 1)
+        Ok(self.change_once(TAKE_CODE, (user.0, &hash[..])).await? == 1)
     }
 
     /// Ends the second factor and its recovery codes, and notes who did it; false if there was
