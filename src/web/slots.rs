@@ -25,10 +25,14 @@ use crate::ids::UnixMs;
 const SLOT_MS: u64 = 120_000;
 const RENEW_EVERY: Duration = Duration::from_secs(40);
 
-/// KEYS set; ARGV now, member, most, ms. 1 if there was room.
+/// KEYS set; ARGV now, member, most, ms. 1 if there was room. Run again it finds its own member,
+/// which is no other upload.
 const TAKE: &str = "
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[1])
-if tonumber(ARGV[3]) <= redis.call('ZCARD', KEYS[1]) then return 0 end
+if not redis.call('ZSCORE', KEYS[1], ARGV[2])
+        and tonumber(ARGV[3]) <= redis.call('ZCARD', KEYS[1]) then
+    return 0
+end
 redis.call('ZADD', KEYS[1], tonumber(ARGV[1]) + tonumber(ARGV[4]), ARGV[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 return 1";
