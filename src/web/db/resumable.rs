@@ -28,9 +28,10 @@ const LIST: &str = "\
 SELECT id, blob_id, parent, path, name, conflict, size, metadata, want_sha256, file_id, received,
     hashes, '', lease_ms, node, created_ms, expires_ms
 FROM upload WHERE owner = ? AND node IS NULL ORDER BY created_ms DESC LIMIT 1000";
+// Its own lease is that of a first try whose answer was lost.
 const LEASE: &str = "\
 UPDATE upload SET lease = ?, lease_ms = ?, expires_ms = IF(node IS NULL, ?, expires_ms)
-WHERE owner = ? AND id = ? AND lease_ms <= ?";
+WHERE owner = ? AND id = ? AND (lease_ms <= ? OR lease = ?)";
 const EXTEND: &str = "\
 UPDATE `blob` b JOIN upload u ON u.blob_id = b.id SET b.touched_ms = ?
 WHERE u.owner = ? AND u.id = ? AND b.state = 'storing'";
@@ -191,7 +192,7 @@ impl Db {
         lease: u64,
         (now, until, expires): (UnixMs, UnixMs, UnixMs),
     ) -> Result<Leased, DbError> {
-        let key = (lease, until.0, expires.0, owner.0, &id.0[..], now.0);
+        let key = (lease, until.0, expires.0, owner.0, &id.0[..], now.0, lease);
         let held = self.change(LEASE, key).await? == 1;
         let Some(upload) = self.upload(owner, id).await? else { return Ok(Leased::Gone) };
         if !held {
