@@ -223,9 +223,9 @@ impl Writer<'_> {
         received: u64,
         error: WebError,
     ) -> Result<(), WebError> {
-        let key = (self.upload.id, self.lease);
+        let (key, blob) = ((self.upload.id, self.lease), self.upload.blob);
         for _ in 0..SETTLE_TRIES {
-            match self.app.db.settle_begun(key, &file_id, self.app.now()).await {
+            match self.app.db.settle_begun(key, (blob, &file_id), self.app.now()).await {
                 Ok(Noted::Arrived) => {
                     self.upload.file_id = Some(file_id);
                     self.upload.received = received;

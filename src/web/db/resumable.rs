@@ -44,8 +44,7 @@ UPDATE upload SET node = ?, blob_id = NULL, file_id = NULL, lease_ms = 0, expire
 WHERE id = ? AND lease = ? AND node IS NULL";
 const HOLD: &str = "SELECT blob_id, file_id FROM upload WHERE id = ? AND owner = ? FOR UPDATE";
 const NOTED: &str = "SELECT file_id, node IS NOT NULL FROM upload WHERE id = ? FOR UPDATE";
-// Without an index: asked for when a note got lost and somebody else went on meanwhile.
-const IS_CONTENT: &str = "SELECT EXISTS (SELECT 1 FROM `blob` WHERE file_id = ?)";
+const IS_CONTENT: &str = "SELECT EXISTS (SELECT 1 FROM `blob` WHERE id = ? AND file_id = ?)";
 const END_LEASE: &str = "UPDATE upload SET lease = 0, lease_ms = 0 WHERE id = ? AND lease = ?";
 const REMOVE: &str = "DELETE FROM upload WHERE id = ?";
 const EXPIRED: &str = "SELECT id, owner FROM upload WHERE expires_ms < ? LIMIT 100";
@@ -226,17 +225,18 @@ impl Db {
 
     /// Finds out whether the note that an upload begins with `file_id` arrived. If it did not,
     /// the lease ends and the file becomes garbage in the same transaction, so that a note that
-    /// is still under way finds nothing to change. May be repeated.
+    /// is still under way finds nothing to change. May be repeated. `blob` is the reservation of
+    /// the upload: no other row can have become a content with this file.
     pub(crate) async fn settle_begun(
         &self,
         (id, lease): (UploadId, u64),
-        file_id: &str,
+        (blob, file_id): (Option<BlobId>, &str),
         at: UnixMs,
     ) -> Result<Noted, DbError> {
         retry(move || {
             Box::pin(async move {
                 let mut tx = self.begin().await?;
-                let done = within(settle_in(&mut tx, (id, lease), file_id, at)).await?;
+                let done = within(settle_in(&mut tx, (id, lease), (blob, file_id), at)).await?;
                 commit(tx).await.map(|()| done)
             })
         })
@@ -282,16 +282,18 @@ impl Db {
 async fn settle_in(
     tx: &mut Transaction<'static>,
     (id, lease): (UploadId, u64),
-    file_id: &str,
+    (blob, file_id): (Option<BlobId>, &str),
     at: UnixMs,
 ) -> Result<Noted, DbError> {
     let row: Option<(Option<String>, bool)> = tx.exec_first(NOTED, (&id.0[..],)).await?;
     match row {
         Some((Some(noted), _)) if noted == file_id => return Ok(Noted::Arrived),
         Some((_, false)) => {}
-        // Finished, or that and then forgotten: a content keeps its file.
+        // Finished, or that and then forgotten: a content keeps its file. If the content was known
+        // before, its row is another one with another file, and this one is not needed.
         Some((_, true)) | None => {
-            let used: Option<bool> = tx.exec_first(IS_CONTENT, (file_id,)).await?;
+            let row = (blob.map(|id| id.0), file_id);
+            let used: Option<bool> = tx.exec_first(IS_CONTENT, row).await?;
             if used == Some(true) {
                 return Ok(Noted::Finished);
             }
