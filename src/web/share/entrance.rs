@@ -61,76 +61,65 @@ pub(super) async fn enter(
     id: &str,
 ) -> Result<(ShareRow, Visit), WebError> {
     let row = alive(app, id).await?;
-    let visit = inside(app, request, &row).await?;
+    let (visit, _) = inside(app, request, &row).await?;
     Ok((row, visit))
 }
 
-async fn inside(app: &App, request: &Request, row: &ShareRow) -> Result<Visit, WebError> {
-    if row.code.is_some() && pass(app, request, row).await?.is_none() {
+/// With the pass, if the share has a code.
+async fn inside(
+    app: &App,
+    request: &Request,
+    row: &ShareRow,
+) -> Result<(Visit, Option<String>), WebError> {
+    let pass = pass(app, request, row).await?;
+    if row.code.is_some() && pass.is_none() {
         return Err(WebError::ShareCode);
     }
-    Ok(Visit::new(row.owner, app.db.share_nodes(row.id).await?))
+    Ok((Visit::new(row.owner, app.db.share_nodes(row.id).await?), pass))
 }
 
 /// Entered to download a file. Also when the share is used up, but not when it was stopped or has
-/// expired: whoever was counted may go on, which [`Download::begin`] finds out.
+/// expired: whoever was counted may go on, which [`count_download`] finds out. With who it is.
 pub(super) async fn enter_to_download(
     app: &App,
     request: &Request,
     id: &str,
-) -> Result<(ShareRow, Visit), WebError> {
+) -> Result<(ShareRow, Visit, String), WebError> {
     let id = ShareId::parse(id).ok_or(WebError::NotFound)?;
     let row = app.db.share(id).await?.ok_or(WebError::NotFound)?;
     match row.state(app.now()) {
         ShareState::UsedUp => check(&row, ShareState::Live)?,
         state => check(&row, state)?,
     }
-    let visit = inside(app, request, &row).await?;
-    Ok((row, visit))
+    let (visit, pass) = inside(app, request, &row).await?;
+    Ok((row, visit, visitor(pass, request)))
 }
 
-/// One visitor's download of one file, that counts once and may be gone on with for a while.
-pub(super) struct Download<'a> {
-    row: &'a ShareRow,
-    size: u64,
-    mark: String,
-    /// Nothing is taken from the share: it goes on, or only the header is asked for.
-    free: bool,
-}
-
-impl<'a> Download<'a> {
-    /// Finds out whether it goes on with one that was counted. If it does not, the share must
-    /// have downloads left.
-    pub(super) async fn begin(
-        app: &App,
-        request: &Request,
-        row: &'a ShareRow,
-        (file, visitor): (&Node, &str),
-    ) -> Result<Self, WebError> {
-        let mark = format!("shdl:{}:{visitor}:{}", row.id, file.id);
-        let goes_on = match sending::rest_bytes(request, file.size) {
-            Some(bytes) => sending::spend(app, &mark, bytes).await?,
-            None => false,
-        };
-        if !goes_on {
-            check(row, row.state(app.now()))?;
-        }
-        let free = goes_on || request.method() == Method::Head;
-        Ok(Self { row, size: file.size, mark, free })
+/// Counts one visitor's download of one file, unless it goes on with one that was counted or only
+/// the header is asked for: then nothing is taken. The last step before the answer, which then
+/// must be given.
+pub(super) async fn count_download(
+    app: &App,
+    request: &Request,
+    row: &ShareRow,
+    (file, visitor): (&Node, &str),
+) -> Result<(), WebError> {
+    let mark = format!("shdl:{}:{visitor}:{}", row.id, file.id);
+    if let Some(bytes) = sending::rest_bytes(request, file.size)
+        && sending::spend(app, &mark, bytes).await?
+    {
+        return Ok(());
     }
-
-    /// Takes it from the share: the last step before the answer, which then must be given.
-    pub(super) async fn count(self, app: &App) -> Result<(), WebError> {
-        if self.free {
-            return Ok(());
-        }
-        take_download(app, self.row).await?;
-        let rest = self.size.saturating_mul(RESUMED_TIMES_MAX).min(i64::MAX as u64).to_string();
-        if let Err(error) = sending::put(app, &self.mark, &rest, RESUME_MS).await {
-            log::warn!("a download that was counted cannot be gone on with: {error}");
-        }
-        Ok(())
+    check(row, row.state(app.now()))?;
+    if request.method() == Method::Head {
+        return Ok(());
     }
+    take_download(app, row).await?;
+    let rest = file.size.saturating_mul(RESUMED_TIMES_MAX).min(i64::MAX as u64).to_string();
+    if let Err(error) = sending::put(app, &mark, &rest, RESUME_MS).await {
+        log::warn!("a download that was counted cannot be gone on with: {error}");
+    }
+    Ok(())
 }
 
 /// Takes one download from the share; the last step before what it is taken for.
@@ -189,13 +178,8 @@ pub(super) async fn pass(
 
 /// Who a visitor is, as far as we can tell: a pass that we gave out, or else the address. What a
 /// visitor merely says is nobody.
-pub(super) async fn visitor(
-    app: &App,
-    request: &Request,
-    row: &ShareRow,
-) -> Result<String, WebError> {
-    let pass = pass(app, request, row).await?;
-    Ok(pass.unwrap_or_else(|| client(request).to_string()))
+pub(super) fn visitor(pass: Option<String>, request: &Request) -> String {
+    pass.unwrap_or_else(|| client(request).to_string())
 }
 
 fn cookie_name(id: ShareId) -> String {

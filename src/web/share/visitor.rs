@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::entrance::{Download, alive, enter, enter_to_download, pass, take_download, visitor};
+use super::entrance::{alive, enter, enter_to_download, pass, visitor};
+use super::entrance::{count_download, take_download};
 use super::public::SharedPage;
 use crate::app::{App, client, json};
 use crate::authorize::{Action, Grant, Target, authorize};
@@ -39,8 +40,9 @@ pub(super) async fn look(app: &App, request: &Request, id: &str) -> Result<Respo
     if app.db.shared(row.id, row.owner).await?.is_empty() {
         return Err(WebError::NotFound);
     }
-    let open = row.code.is_none() || pass(app, request, &row).await?.is_some();
-    let mark = format!("view:{}:{}", row.id, visitor(app, request, &row).await?);
+    let pass = pass(app, request, &row).await?;
+    let open = row.code.is_none() || pass.is_some();
+    let mark = format!("view:{}:{}", row.id, visitor(pass, request));
     if sending::first(app, &mark, VIEW_MS).await? {
         app.db.share_viewed(row.id).await?;
         app.notify.tell(row.owner, &Event::shares());
@@ -98,13 +100,12 @@ pub(super) async fn download(
     node: &str,
 ) -> Result<Response, WebError> {
     let inline = sending::inline(&request.query()?)?;
-    let (row, visit) = enter_to_download(app, request, id).await?;
+    let (row, visit, who) = enter_to_download(app, request, id).await?;
     let target = NodeId::parse(node).map(Target::Node).ok_or(WebError::NotFound)?;
     let grant = authorize(&app.db, &visit, Action::Read, target).await?;
     let (file, file_id) = grant.file().ok_or(WebError::NotFound)?;
     let response = sending::file(file, file_id, inline)?;
-    let who = visitor(app, request, &row).await?;
-    Download::begin(app, request, &row, (file, &who)).await?.count(app).await?;
+    count_download(app, request, &row, (file, &who)).await?;
     if sending::is_start(request) {
         sending::count(app, &format!("share:{who}"), file).await;
     }
