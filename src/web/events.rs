@@ -139,9 +139,7 @@ async fn follow(app: &Arc<App>, request: Request) -> Result<Response, WebError> 
     let most = app.config.limits.events_per_user_max;
     let events = app.hub.follow(user.id, most).await.map_err(|refused| match refused {
         Refused::TooMany => WebError::TooManyAttempts(60),
-        Refused::NotFed => {
-            WebError::Cache(std::io::Error::from(std::io::ErrorKind::NotConnected).into())
-        }
+        Refused::NotFed => WebError::Busy("no events come from Redis"),
     })?;
     let mut beat = tokio::time::interval(BEAT_EVERY);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
