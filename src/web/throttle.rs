@@ -1,8 +1,9 @@
 //! How often something may be tried: marks in Redis that all workers share.
 //!
 //! ```text
-//! lim:<what>:<whose>   counter      everything counts, in a window
-//! lim:<what>:<whose>   sorted set   attempts that may be wrong guesses, each until when it counts
+//! lim:<what>:<whose>              counter      everything counts, in a window
+//! try:<what>:<whose>              sorted set   attempts that may be wrong, until when each counts
+//! lim:known:<account>:<address>   mark         the address has signed in to the account
 //! ```
 //!
 //! Called by whoever compares what was typed. An attempt counts before it is made, so that many
@@ -127,18 +128,18 @@ impl Throttle {
         let limits = &self.limits;
         let mut counted = vec![
             (
-                format!("lim:login:pair:{account}:{from}"),
+                format!("try:login:pair:{account}:{from}"),
                 limits.login_failures_per_account_and_address_max,
             ),
-            (format!("lim:login:addr:{from}"), limits.login_failures_per_address_max),
+            (format!("try:login:addr:{from}"), limits.login_failures_per_address_max),
         ];
         let no_args: [u64; 0] = [];
         let is_known: u64 =
             self.cache.run(&self.known, std::slice::from_ref(&known), &no_args).await?;
         if is_known == 0 {
-            let account = format!("lim:login:acct:{account}");
+            let account = format!("try:login:acct:{account}");
             counted.push((account, limits.login_failures_per_account_max));
-            counted.push(("lim:login:all".to_owned(), limits.login_failures_total_max));
+            counted.push(("try:login:all".to_owned(), limits.login_failures_total_max));
         }
         self.begin(counted, Some(known)).await
     }
@@ -194,13 +195,13 @@ impl Throttle {
     /// Counts one try at what proves that somebody who is signed in, or nearly, is who they say:
     /// a password or the code of a second factor.
     pub(crate) async fn proof(&self, user: UserId) -> Result<Attempt, WebError> {
-        let set = format!("lim:proof:{user}");
+        let set = format!("try:proof:{user}");
         self.begin(vec![(set, self.limits.second_factors_per_user_max)], None).await
     }
 
     /// Counts one try at an API token.
     pub(crate) async fn token(&self, from: IpAddr) -> Result<Attempt, WebError> {
-        let set = format!("lim:token:addr:{}", network(from));
+        let set = format!("try:token:addr:{}", network(from));
         self.begin(vec![(set, self.limits.token_failures_per_address_max)], None).await
     }
 
@@ -210,11 +211,11 @@ impl Throttle {
         let limits = &self.limits;
         let counted = vec![
             (
-                format!("lim:code:pair:{share}:{from}"),
+                format!("try:code:pair:{share}:{from}"),
                 limits.login_failures_per_account_and_address_max,
             ),
-            (format!("lim:code:share:{share}"), limits.login_failures_total_max),
-            (format!("lim:code:addr:{from}"), limits.login_failures_per_address_max),
+            (format!("try:code:share:{share}"), limits.login_failures_total_max),
+            (format!("try:code:addr:{from}"), limits.login_failures_per_address_max),
         ];
         self.begin(counted, None).await
     }

@@ -218,7 +218,7 @@ fn a_server_that_goes_away_is_no_wrong_guess() {
         (person.get("/api/disk/root").status == 200).then_some(())
     });
     for _ in 0..2 {
-        wire.lose(Loss::Answer, b"lim:login:pair", 0);
+        wire.lose(Loss::Answer, b"try:login:pair", 0);
         assert_eq!(sign_in("not the password"), 401);
         wire.has_lost();
     }
