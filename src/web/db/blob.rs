@@ -39,6 +39,8 @@ const HOLD: &str = "UPDATE `blob` SET file_id = ? WHERE id = ? AND state = 'stor
 const STALE: &str = "\
 SELECT id, file_id FROM `blob` WHERE state = 'storing' AND touched_ms < ? LIMIT 1000 FOR UPDATE";
 const STATE: &str = "SELECT state = 'live' FROM `blob` WHERE id = ? FOR UPDATE";
+const CONTENT: &str =
+    "SELECT IF(state = 'live', file_id, NULL) FROM `blob` WHERE id = ? FOR UPDATE";
 const SHARE: &str = "\
 UPDATE `blob` SET refcount = refcount + 1 WHERE sha256 = ? AND size = ? AND state = 'live'";
 const PROMOTE: &str = "\
@@ -132,7 +134,7 @@ impl Db {
     }
 
     /// Gives a reservation back; a stored file of it becomes garbage in the same transaction,
-    /// but not if the reservation became a content: somebody may be reading it.
+    /// but not if the reservation became a content with it: somebody may be reading it.
     pub(crate) async fn abandon(
         &self,
         blob: BlobId,
@@ -145,11 +147,7 @@ impl Db {
                 within(async {
                     tx.exec_drop(ABANDON, (blob.0,)).await?;
                     let Some(file_id) = file_id else { return Ok(()) };
-                    let live: Option<bool> = tx.exec_first(STATE, (blob.0,)).await?;
-                    match live {
-                        Some(_) => Ok(()),
-                        None => garbage::insert(&mut tx, file_id, now).await,
-                    }
+                    garbage_unless_content(&mut tx, blob, file_id, now).await
                 })
                 .await?;
                 commit(tx).await
@@ -158,7 +156,7 @@ impl Db {
         .await
     }
 
-    /// A stored file becomes garbage, but not if its reservation became a content. The
+    /// A stored file becomes garbage, but not if its reservation became a content with it. The
     /// reservation stays: the upload may be finished in another way.
     pub(crate) async fn discard_unpublished(
         &self,
@@ -169,14 +167,7 @@ impl Db {
         retry(move || {
             Box::pin(async move {
                 let mut tx = self.begin().await?;
-                within(async {
-                    let live: Option<bool> = tx.exec_first(STATE, (blob.0,)).await?;
-                    match live {
-                        Some(true) => Ok(()),
-                        _ => garbage::insert(&mut tx, file_id, now).await,
-                    }
-                })
-                .await?;
+                within(garbage_unless_content(&mut tx, blob, file_id, now)).await?;
                 commit(tx).await
             })
         })
@@ -236,6 +227,21 @@ impl Db {
             })
         })
         .await
+    }
+}
+
+/// The file of a reservation becomes garbage, but not if the reservation became a content with
+/// this file: with another one somebody else has finished it, and nobody needs this one.
+async fn garbage_unless_content(
+    tx: &mut impl Queryable,
+    blob: BlobId,
+    file_id: &str,
+    now: UnixMs,
+) -> Result<(), DbError> {
+    let content: Option<Option<String>> = tx.exec_first(CONTENT, (blob.0,)).await?;
+    match content.flatten() {
+        Some(kept) if kept == file_id => Ok(()),
+        _ => garbage::insert(tx, file_id, now).await,
     }
 }
 
