@@ -78,14 +78,13 @@ pub(crate) struct Stats {
 }
 
 impl FromRow for Account {
-    fn from_row_opt(mut row: Row) -> Result<Self, FromRowError> {
-        let whole = row.clone();
-        Self::read(&mut row).ok_or(FromRowError(whole))
+    fn from_row_opt(row: Row) -> Result<Self, FromRowError> {
+        Self::read(&row).ok_or(FromRowError(row))
     }
 }
 
 impl Account {
-    fn read(row: &mut Row) -> Option<Self> {
+    fn read(row: &Row) -> Option<Self> {
         let user: UserRow = (
             column(row, 0)?,
             column(row, 1)?,

@@ -204,8 +204,8 @@ impl Db {
 }
 
 /// A column of a row that has more of them than a tuple may; None if it holds something else.
-fn column<T: FromValue>(row: &mut Row, at: usize) -> Option<T> {
-    row.take_opt(at)?.ok()
+fn column<T: FromValue>(row: &Row, at: usize) -> Option<T> {
+    row.get_opt(at)?.ok()
 }
 
 /// Begins `job` again after a deadlock or a lost connection, `TRIES_MAX` times in all.

@@ -93,14 +93,13 @@ pub(crate) struct Upload {
 }
 
 impl FromRow for Upload {
-    fn from_row_opt(mut row: Row) -> Result<Self, FromRowError> {
-        let whole = row.clone();
-        Self::read(&mut row).ok_or(FromRowError(whole))
+    fn from_row_opt(row: Row) -> Result<Self, FromRowError> {
+        Self::read(&row).ok_or(FromRowError(row))
     }
 }
 
 impl Upload {
-    fn read(row: &mut Row) -> Option<Self> {
+    fn read(row: &Row) -> Option<Self> {
         let id: Vec<u8> = column(row, 0)?;
         let [blob, parent, node]: [Option<u64>; 3] =
             [column(row, 1)?, column(row, 2)?, column(row, 14)?];
