@@ -8,6 +8,7 @@ use redis::Script;
 use crate::app::App;
 use crate::db::Node;
 use crate::error::WebError;
+use crate::hex::escape;
 use crate::media::inline_type;
 use crate::request::{Fields, Method, Request};
 use crate::response::Response;
@@ -134,15 +135,8 @@ pub(crate) fn file(node: &Node, file_id: &str, inline: bool) -> Result<Response,
 pub(crate) fn disposition(kind: &str, name: &str) -> String {
     let plain = |c: char| c.is_ascii() && !c.is_ascii_control() && !matches!(c, '"' | '\\' | '%');
     let fallback: String = name.chars().map(|c| if plain(c) { c } else { '_' }).collect();
-    let mut exact = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"!#$&+-.^_`|~".contains(&byte) {
-            exact.push(char::from(byte));
-        } else {
-            exact.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    format!("{kind}; filename=\"{fallback}\"; filename*=UTF-8''{exact}")
+    // RFC 8187 has every byte encoded that may not stand as it is, and permits it of the others.
+    format!("{kind}; filename=\"{fallback}\"; filename*=UTF-8''{}", escape(name))
 }
 
 #[cfg(test)]
