@@ -224,7 +224,7 @@ impl Writer<'_> {
         error: WebError,
     ) -> Result<(), WebError> {
         let (key, blob) = ((self.upload.id, self.lease), self.upload.blob);
-        for _ in 0..SETTLE_TRIES {
+        for tried in 1..=SETTLE_TRIES {
             match self.app.db.settle_begun(key, (blob, &file_id), self.app.now()).await {
                 Ok(Noted::Arrived) => {
                     self.upload.file_id = Some(file_id);
@@ -234,7 +234,9 @@ impl Writer<'_> {
                 Ok(Noted::Lost | Noted::Finished) => return Err(error),
                 Err(again) => log::warn!("ask for the note of an upload: {again}"),
             }
-            tokio::time::sleep(SETTLE_WAIT).await;
+            if tried < SETTLE_TRIES {
+                tokio::time::sleep(SETTLE_WAIT).await;
+            }
         }
         log::error!("the store may keep {file_id} for nothing: nobody knows if it was noted");
         Err(error)
