@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeSet,
+    io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
@@ -235,12 +236,18 @@ impl Reporter {
 
     /// As a new member: the next session asks who fills us.
     async fn begin_anew(&self) {
-        self.trackers().another_source();
         let file = Arc::clone(&self.identity);
-        let save = move || file.update(Identity::begin_anew);
+        self.save_another_source(move || file.update(Identity::begin_anew)).await;
+    }
+
+    /// Saves that our files have another source, or none. What trackers said of the one before
+    /// is forgotten behind that: until then they may say more of it.
+    async fn save_another_source(&self, save: impl FnOnce() -> io::Result<()> + Send + 'static) {
         if let Err(error) = self.store.gate.run(save).await {
+            // In memory it is settled; after a restart the question is asked again.
             log::error!("save .data_init_flag: {error}");
         }
+        self.trackers().another_source();
     }
 
     async fn notify(&self, conn: &mut Conn) -> Result<(), AskError> {
@@ -252,7 +259,6 @@ impl Reporter {
     }
 
     async fn save_source(&self, source: Option<StorageId>, until: i64) {
-        self.trackers().another_source();
         let file = Arc::clone(&self.identity);
         let save = move || {
             file.update(|identity| {
@@ -261,10 +267,7 @@ impl Reporter {
                 identity.sync_until = until;
             })
         };
-        if let Err(error) = self.store.gate.run(save).await {
-            // In memory it is settled; after a restart the question is asked again.
-            log::error!("save .data_init_flag: {error}");
-        }
+        self.save_another_source(save).await;
     }
 
     /// Whether this tracker's word about the group counts.
