@@ -23,6 +23,9 @@ pub(crate) enum ServiceError {
     Invalid(&'static str),
     #[error("{0} is not there")]
     NotFound(&'static str),
+    /// What was to be deleted is gone; a file that is later than that has its name now.
+    #[error("the file of that time is not there")]
+    GivenAgain,
     #[error("the name is taken")]
     Exists,
     #[error("not a regular file")]
@@ -73,7 +76,7 @@ impl ServiceError {
             Self::Malformed(error) => error.status(),
             Self::Name(error) => error.status(),
             Self::Invalid(_) => Status::EINVAL,
-            Self::NotFound(_) => Status::ENOENT,
+            Self::NotFound(_) | Self::GivenAgain => Status::ENOENT,
             Self::Exists => Status::EEXIST,
             Self::NotRegular => Status::EISDIR,
             Self::NoSpace => Status::ENOSPC,

@@ -65,7 +65,7 @@ pub(super) async fn set(store: &Arc<Store>, body: &[u8]) -> Result<Changed, Serv
         Ok(Some((commit, line, owed))) => {
             let outcome = record(store, path, commit, &[line], |_| ()).await;
             if outcome.is_ok() {
-                store.on(path).run(move || owed.forget()).await;
+                store.on(path).run(move || owed.into_iter().for_each(Owed::forget)).await;
             }
             outcome
         }
@@ -142,7 +142,7 @@ fn exists(store: &Store, file: &Path, what: &'static str) -> Result<Kind, Servic
     }
 }
 
-type Outcome = Result<Option<(Commit, Record, Owed)>, (Option<Commit>, ServiceError)>;
+type Outcome = Result<Option<(Commit, Record, Option<Owed>)>, (Option<Commit>, ServiceError)>;
 
 /// Decides what has to change (the table of storage.md 3.9) and does it up to the log.
 /// `elsewhere` is when other members have changed them last. Blocks.
@@ -194,30 +194,48 @@ fn change(
     let now = store.now().max(u32::try_from(before.saturating_add(1)).unwrap_or(0));
     let at = store.time_for(metadata_name, now);
     let line = own(at, act, metadata_name);
-    let owed = match Owed::note(&store.disk, place, &line) {
-        Ok(owed) => owed,
-        Err(error) => return Err((Some(commit), error.into())),
-    };
-    match perform(store, &mut commit, place, (metadata_name, at), content.as_deref().zip(sums)) {
-        Ok(()) => Ok(Some((commit, line, owed))),
+    let content = content.as_deref().zip(sums);
+    match noted(store, &mut commit, place, (metadata_name, &line), content) {
+        Ok(owed) => Ok(Some((commit, line, owed))),
+        Err(error) => Err((Some(commit), error.into())),
+    }
+}
+
+/// Performs the change that `line` records, with a note of that from before it; the note. Blocks.
+fn noted(
+    store: &Store,
+    commit: &mut Commit,
+    place: &Place,
+    (name, line): (&FileName, &Record),
+    content: Option<(&[u8], Builder)>,
+) -> Result<Option<Owed>, WriteError> {
+    if content.is_none() {
+        // Makes its note itself, also where there is no room for one.
+        return perform(store, commit, place, (name, line), None);
+    }
+    let owed = Owed::note(&store.disk, place, line)?;
+    match perform(store, commit, place, (name, line), content) {
+        Ok(_) => Ok(Some(owed)),
         Err(error) => {
             owed.forget_if(commit.step() <= Some(Step::Name));
-            Err((Some(commit), error.into()))
+            Err(error)
         }
     }
 }
 
-/// The steps up to the log: write `content`, or remove the file if there is none. Blocks.
+/// The steps up to the log: write `content`, or remove the file if there is none; the note of
+/// the removal. Blocks.
 fn perform(
     store: &Store,
     commit: &mut Commit,
     place: &Place,
-    (name, at): (&FileName, u32),
+    (name, line): (&FileName, &Record),
     content: Option<(&[u8], Builder)>,
-) -> Result<(), WriteError> {
+) -> Result<Option<Owed>, WriteError> {
     let target = place.file(name);
     let full = store.durability == Durability::Full;
     let (content, mut sums) = content.unzip();
+    let mut removed = None;
     let mut staged = match content {
         Some(content) => {
             let disk = Arc::clone(&store.disk);
@@ -230,7 +248,7 @@ fn perform(
         match (step, &mut staged) {
             (Step::Write, Some(staged)) => {
                 staged.write(content.unwrap_or_default())?;
-                staged.set_mtime(i64::from(at))?;
+                staged.set_mtime(i64::from(line.at))?;
             }
             (Step::SyncData, Some(staged)) => staged.sync()?,
             (Step::Name, Some(staged)) => {
@@ -241,7 +259,11 @@ fn perform(
                 staged.replace(&target)?;
             }
             (Step::Name, None) => {
-                store.disk.remove(&target).map_err(WriteError::disk("remove metadata"))?;
+                removed = Owed::remove(&store.disk, place, line, &target)?;
+                if removed.is_none() {
+                    let gone = io::ErrorKind::NotFound.into();
+                    return Err(WriteError::disk("remove metadata")(gone));
+                }
             }
             (Step::SyncDir, _) => {
                 let synced = store.disk.sync_dir(&place.dir(name.dir()));
@@ -259,5 +281,5 @@ fn perform(
         // What was there before stays acceptable, or a scrub removes the sums of nothing.
         log::warn!("finish the sums of {name}: {error}");
     }
-    Ok(())
+    Ok(removed)
 }

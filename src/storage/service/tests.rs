@@ -242,6 +242,21 @@ async fn where_no_file_can_be_made_files_can_be_deleted() {
 }
 
 #[tokio::test]
+async fn where_no_file_can_be_made_metadata_can_be_deleted() {
+    let disk = SimulatedDisk::with_dirs(&["/base", "/base/data", SYNC]);
+    let mut served = Served::open(&disk);
+    let name = served.upload(b"content").await.unwrap();
+    served.set_metadata(&name, OLD).await.unwrap();
+    disk.plan(Plan::NoInode);
+    served.set_metadata(&name, "").await.unwrap();
+    assert!(disk.files().contains_key(&path(&name)) && notes(&disk) == 0);
+    assert!(!disk.files().contains_key(&path(&format!("{name}-m"))));
+    let log = disk.files().remove(&Path::new(SYNC).join("binlog.000")).unwrap();
+    assert!(String::from_utf8(log).unwrap().contains(&format!(" D {name}-m\n")));
+    served.close().await;
+}
+
+#[tokio::test]
 async fn a_death_after_a_file_became_the_note_of_its_deletion_is_made_good() {
     for nth in 1.. {
         let disk = SimulatedDisk::with_dirs(&["/base", "/base/data", SYNC]);

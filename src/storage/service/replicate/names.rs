@@ -40,9 +40,6 @@ pub(super) async fn delete(
     Ok(durable)
 }
 
-/// What the time of a deletion says of a file whose name was given again since then.
-const LATER: &str = "file of that time";
-
 /// Removes a file whose name is locked, and remembers that it is gone even if it is not there.
 /// Its metadata go with it: who deleted it may not have heard of them, and says nothing of them.
 async fn delete_file(
@@ -62,7 +59,7 @@ async fn delete_file(
         }
         if is_reusable(gone.as_str()) && i64::from(at) < found.mtime {
             // Given again since then: the later one of two changes stays, at every member.
-            return Err(ServiceError::NotFound(LATER));
+            return Err(ServiceError::GivenAgain);
         }
         let (_, file) = store.file(&gone).ok_or(ServiceError::Invalid("no such store path"))?;
         store.disk.remove(&file).map_err(WriteError::disk("remove the file"))?;
@@ -71,10 +68,10 @@ async fn delete_file(
     })
     .await;
     let commit = match commit {
-        Err(missing @ ServiceError::NotFound(what)) => {
+        Err(missing @ (ServiceError::NotFound(_) | ServiceError::GivenAgain)) => {
             // It may be on its way from another member: it is not to be taken then.
             let with_metadata = 1 < lines.len();
-            if what == LATER {
+            if matches!(missing, ServiceError::GivenAgain) {
                 // A name in use is not one that was deleted: nothing would end that.
                 lines.remove(0);
             }
@@ -205,7 +202,9 @@ pub(super) async fn rename(store: &Arc<Store>, body: &[u8]) -> Result<Durable, S
             store.log.append(std::slice::from_ref(&line)).await?;
             store.bury(&[line]);
             match delete_file(store, &old, request.at).await {
-                Ok(_) | Err(ServiceError::NotFound(_)) => return Err(done),
+                Ok(_) | Err(ServiceError::NotFound(_) | ServiceError::GivenAgain) => {
+                    return Err(done);
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -225,7 +224,7 @@ async fn delete_if_buried(store: &Arc<Store>, name: &FileName) -> Result<(), Ser
         return Ok(());
     };
     match delete_file(store, name, at).await {
-        Ok(_) | Err(ServiceError::NotFound(_)) => Ok(()),
+        Ok(_) | Err(ServiceError::NotFound(_) | ServiceError::GivenAgain) => Ok(()),
         Err(error) => Err(error),
     }
 }
