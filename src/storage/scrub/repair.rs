@@ -29,7 +29,7 @@ use proto::{
 
 use super::plan::again_after;
 use crate::{
-    commit::{Durability, Retire},
+    commit::Durability,
     dir::list,
     disk::{
         layout::Place,
@@ -357,6 +357,7 @@ async fn purge_all(store: &Arc<Store>) {
 mod tests {
     use super::*;
     use crate::{
+        commit::Retire,
         disk::{
             port::Disk as _,
             simulated::{Chance, Plan, SimulatedDisk},
