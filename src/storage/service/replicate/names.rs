@@ -201,12 +201,8 @@ pub(super) async fn rename(store: &Arc<Store>, body: &[u8]) -> Result<Durable, S
             // its new name while the old one was on its way from elsewhere.
             store.log.append(std::slice::from_ref(&line)).await?;
             store.bury(&[line]);
-            match delete_file(store, &old, request.at).await {
-                Ok(_) | Err(ServiceError::NotFound(_) | ServiceError::GivenAgain) => {
-                    return Err(done);
-                }
-                Err(error) => return Err(error),
-            }
+            delete_if_there(store, &old, request.at).await?;
+            return Err(done);
         }
         other => other?,
     };
@@ -220,9 +216,14 @@ pub(super) async fn rename(store: &Arc<Store>, body: &[u8]) -> Result<Durable, S
 /// file goes now.
 async fn delete_if_buried(store: &Arc<Store>, name: &FileName) -> Result<(), ServiceError> {
     let _alone = store.lock_file(name).await;
-    let Some(at) = store.with_tombs(|tombs| tombs.free_after(name.as_str())) else {
-        return Ok(());
-    };
+    match store.with_tombs(|tombs| tombs.free_after(name.as_str())) {
+        Some(at) => delete_if_there(store, name, at).await,
+        None => Ok(()),
+    }
+}
+
+/// Removes a file whose name is locked, unless there is none of that time.
+async fn delete_if_there(store: &Arc<Store>, name: &FileName, at: u32) -> Result<(), ServiceError> {
     match delete_file(store, name, at).await {
         Ok(_) | Err(ServiceError::NotFound(_) | ServiceError::GivenAgain) => Ok(()),
         Err(error) => Err(error),
