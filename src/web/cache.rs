@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
+use net::ports::Random;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, FromRedisValue, RedisResult, Script, ToRedisArgs};
+
+use crate::hex::hex;
 
 /// Longest wait for a connection.
 const CONNECT_MAX: Duration = Duration::from_secs(1);
@@ -16,6 +19,17 @@ const CONNECT_MAX: Duration = Duration::from_secs(1);
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 /// Attempts of one command to get a connection, a tenth of a second apart.
 const CONNECTS_MAX: usize = 2;
+
+/// How long the mark of a call lives: longer than the call and its repetition take.
+pub(crate) const CALL_MARK_MS: u64 = 30_000;
+
+/// A key that one call of a script leaves behind which counts: run again it finds that it has
+/// counted already.
+pub(crate) fn call_mark(random: &dyn Random) -> String {
+    let mut bytes = [0; 12];
+    random.fill(&mut bytes);
+    format!("call:{}", hex(&bytes))
+}
 
 /// Redis. Cheap to clone: all clones share one connection, on which commands do not wait for
 /// one another.
@@ -55,7 +69,9 @@ impl Cache {
     }
 
     /// Runs a script: nothing else happens between its steps. If the connection had died it is
-    /// run once more on a new one, so every script must be harmless when repeated.
+    /// run once more on a new one, so every script must be harmless when repeated: one that
+    /// counts is told which call it is. What is given once, as a challenge, may get lost with an
+    /// answer; it is never given twice.
     pub(crate) async fn run<T: FromRedisValue>(
         &self,
         script: &Script,

@@ -6,6 +6,7 @@
 use redis::Script;
 
 use crate::app::App;
+use crate::cache::{CALL_MARK_MS, call_mark};
 use crate::db::Node;
 use crate::error::WebError;
 use crate::hex::escape;
@@ -21,11 +22,14 @@ const FIRST: &str = "
 if redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[1]) then return 1 end
 return 0";
 
-/// KEYS name of a number; ARGV what is taken from it. 1 if there was so much.
+/// KEYS name of a number, mark of this call; ARGV what is taken from it, ms the mark lives. 1 if
+/// there was so much. Takes it once, also when it is run again.
 const SPEND: &str = "
+if redis.call('EXISTS', KEYS[2]) == 1 then return 1 end
 local left = redis.call('GET', KEYS[1])
 if not left or tonumber(left) < tonumber(ARGV[1]) then return 0 end
 redis.call('DECRBY', KEYS[1], ARGV[1])
+redis.call('SET', KEYS[2], '1', 'PX', ARGV[2])
 return 1";
 
 const GET: &str = "return redis.call('GET', KEYS[1])";
@@ -98,7 +102,9 @@ pub(crate) async fn seen(app: &App, key: &str) -> Result<bool, WebError> {
 
 /// Takes `amount` from a number that was [`put`] under `key`; false if it is less, or not there.
 pub(crate) async fn spend(app: &App, key: &str, amount: u64) -> Result<bool, WebError> {
-    let done: u64 = app.cache.run(&Script::new(SPEND), &[key.to_owned()], &[amount]).await?;
+    let keys = [key.to_owned(), call_mark(&*app.world.random)];
+    let args = [amount, CALL_MARK_MS];
+    let done: u64 = app.cache.run(&Script::new(SPEND), &keys, &args).await?;
     Ok(done == 1)
 }
 

@@ -19,22 +19,25 @@ use net::ports::Random;
 use redis::Script;
 use sha2::{Digest, Sha256};
 
-use crate::cache::Cache;
+use crate::cache::{CALL_MARK_MS, Cache, call_mark};
 use crate::config::Limits;
 use crate::error::WebError;
 use crate::hex::hex;
 use crate::ids::UserId;
 
-/// KEYS counters; ARGV window in ms, then the most of each. 0, or the ms until it may be tried.
+/// KEYS mark of this call, then counters; ARGV window in ms, ms the mark lives, then the most of
+/// each. 0, or the ms until it may be tried. Counts once, also when it is run again.
 const TAKE: &str = "
-for at, key in ipairs(KEYS) do
-    if tonumber(ARGV[at + 1]) <= tonumber(redis.call('GET', key) or '0') then
-        return math.max(redis.call('PTTL', key), 1)
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+for at = 2, #KEYS do
+    if tonumber(ARGV[at + 1]) <= tonumber(redis.call('GET', KEYS[at]) or '0') then
+        return math.max(redis.call('PTTL', KEYS[at]), 1)
     end
 end
-for _, key in ipairs(KEYS) do
-    if redis.call('INCR', key) == 1 then redis.call('PEXPIRE', key, ARGV[1]) end
+for at = 2, #KEYS do
+    if redis.call('INCR', KEYS[at]) == 1 then redis.call('PEXPIRE', KEYS[at], ARGV[1]) end
 end
+redis.call('SET', KEYS[1], '1', 'PX', ARGV[2])
 return 0";
 
 /// KEYS sets; ARGV attempt, ms it counts for, then the most of each. 0, or the ms until one of
@@ -242,8 +245,9 @@ impl Throttle {
     }
 
     async fn take(&self, counted: Vec<(String, u64)>, window_ms: u64) -> Result<(), WebError> {
-        let (keys, most): (Vec<String>, Vec<u64>) = counted.into_iter().unzip();
-        let args = [vec![window_ms], most].concat();
+        let (counters, most): (Vec<String>, Vec<u64>) = counted.into_iter().unzip();
+        let keys = [vec![call_mark(&*self.random)], counters].concat();
+        let args = [vec![window_ms, CALL_MARK_MS], most].concat();
         allowed(self.cache.run(&self.take, &keys, &args).await?)
     }
 }

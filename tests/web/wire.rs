@@ -16,6 +16,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::database;
+use crate::instant::challenge;
 use crate::person::{PASSWORD, Person, post_json};
 use crate::resumable::{begin, head, patch};
 use crate::support::stack::Stack;
@@ -223,4 +224,40 @@ fn a_server_that_goes_away_is_no_wrong_guess() {
         wire.has_lost();
     }
     assert_eq!((sign_in("not the password"), sign_in(PASSWORD)), (401, 429));
+}
+
+#[test]
+fn what_is_counted_without_an_answer_is_counted_once() {
+    let drive = Stack::start(&["s/^instant_per_user_max = .*/instant_per_user_max = 4/"]);
+    let person = Person::sign_up(&drive, "once");
+    let whole: Vec<u8> = (0..50_000u32).flat_map(u32::to_le_bytes).collect();
+    let node = person.make_file("shared", &whole);
+    let form = json!({"nodes": [node], "download_limit": 1});
+    let share = person.post("/api/shares", &form).json()["id"].as_str().unwrap().to_owned();
+    let path = format!("/api/share/{share}/download/{node}");
+    let visitor = Person::nobody(&drive);
+    let wire = Wire::between(&drive, "redis");
+    // Each worker gets used to it before anything is lost: one answer may be, not two.
+    let ask = || challenge(&person, &whole, "again").status;
+    assert_eq!((ask(), visitor.get(&path).status), (200, 200));
+    for _ in 0..3 {
+        wire.lose(Loss::Answer, b"lim:instant:", 0);
+        assert_eq!(ask(), 200);
+        wire.has_lost();
+    }
+    assert_eq!(ask(), 429, "four were counted, and each once");
+    // Whoever was counted may take the file a few times in pieces, each of them once.
+    let socket = drive.run.join("redis.sock");
+    let client = redis::Client::open(format!("unix://{}", socket.display())).unwrap();
+    let mut conn = client.get_connection().unwrap();
+    let left = |conn: &mut redis::Connection| {
+        let keys: Vec<String> = redis::cmd("KEYS").arg("shdl:*").query(conn).unwrap();
+        redis::cmd("GET").arg(&keys[..]).query::<u64>(conn).unwrap()
+    };
+    let before = left(&mut conn);
+    wire.lose(Loss::Answer, b"shdl:", 0);
+    let ranged = [("Range", "bytes=150000-")];
+    assert_eq!(visitor.ask("GET", &path, &ranged, b"").status, 206);
+    wire.has_lost();
+    assert_eq!(before - left(&mut conn), 50_000);
 }
