@@ -37,6 +37,10 @@ use crate::throttle::Throttle;
 const COOKIE: &str = "session";
 const COOKIE_SECURE: &str = "__Host-session";
 
+/// Proofs of instant uploads that one process compares at once: each reads 32 places of a stored
+/// file, one after another, and whoever has an account may ask for it.
+const PROOFS_MAX: usize = 4;
+
 /// Hashing jobs per processor: enough to keep each busy while others wait for bytes.
 const HASH_JOBS_PER_CPU: usize = 2;
 
@@ -67,6 +71,8 @@ pub(crate) struct App {
     pub(crate) can_unshare: OnceCell<bool>,
     /// Lets chunks of uploads be hashed, a few at a time.
     pub(crate) hashing: Arc<Semaphore>,
+    /// Lets proofs of instant uploads be compared, a few at a time.
+    pub(crate) proofs: Semaphore,
 }
 
 impl App {
@@ -101,6 +107,7 @@ impl App {
             making: Making::default(),
             can_unshare: OnceCell::new(),
             hashing: Arc::new(Semaphore::new(cpus.saturating_mul(HASH_JOBS_PER_CPU))),
+            proofs: Semaphore::new(PROOFS_MAX),
             config,
             world,
         })

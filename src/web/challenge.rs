@@ -63,6 +63,11 @@ pub(crate) fn offsets(size: u64, random: &dyn Random) -> Vec<u64> {
     offsets
 }
 
+/// Whether `id` looks like the name of a challenge.
+pub(crate) fn is_name(id: &str) -> bool {
+    unhex(id).is_some_and(|bytes| bytes.len() == 16)
+}
+
 /// Keeps challenges.
 pub(crate) struct Challenges {
     cache: Cache,
@@ -91,7 +96,7 @@ impl Challenges {
 
     /// Takes a challenge: nobody can take it again.
     pub(crate) async fn take(&self, id: &str) -> Result<Option<Wanted>, WebError> {
-        if unhex(id).is_none_or(|bytes| bytes.len() != 16) {
+        if !is_name(id) {
             return Ok(None);
         }
         let no_args: [u64; 0] = [];

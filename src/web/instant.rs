@@ -15,7 +15,7 @@ use sha2::Sha256;
 
 use crate::app::{App, client, json};
 use crate::authorize::{Action, Target, authorize};
-use crate::challenge::{LIVES_MS, RANGE_BYTES, Wanted, offsets};
+use crate::challenge::{LIVES_MS, RANGE_BYTES, Wanted, is_name, offsets};
 use crate::db::{Audit, Bytes as Where, Candidate, Conflict, DbError, User};
 use crate::error::WebError;
 use crate::hex::unhex;
@@ -32,6 +32,10 @@ const SIZE_MIN: u64 = 64 * 1024;
 /// A refusal comes a multiple of this after the request: longer than a proof takes to be checked
 /// by a store that is not busy.
 const REFUSAL_STEP: Duration = Duration::from_millis(250);
+
+/// Places where a content is looked for that is read in place of an unknown one: where most files
+/// are small, one look finds none that is large enough.
+const DECOY_DRAWS: usize = 8;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -118,17 +122,12 @@ async fn prove(app: &Arc<App>, mut request: Request, id: &str) -> Result<Respons
     let begun = app.world.clock.moment();
     let user = app.user(&request).await?;
     let form: Proof = request.json(app.json_bytes_max()).await?;
-    let proof = unhex(&form.proof).filter(|proof| proof.len() == 32);
-    // Before the challenge is taken, and whatever it is about: nothing could be proved now.
-    app.files.reach().await?;
-    let wanted = app.challenges.take(id).await?.filter(|wanted| wanted.user == user.id.0);
     let address = client(&request).to_string();
-    let found = match (wanted, proof) {
-        (Some(wanted), Some(proof)) => {
-            let found = matching(app, &user, &wanted, &proof, &address).await?;
-            found.map(|found| (wanted, found))
-        }
-        _ => None,
+    // What is malformed is refused without asking anybody.
+    let proof = unhex(&form.proof).filter(|proof| proof.len() == 32 && is_name(id));
+    let found = match proof {
+        Some(proof) => proved(app, &user, (id, &proof), &address).await?,
+        None => None,
     };
     let Some((wanted, candidate)) = found else {
         let spent = app.world.clock.moment().since(begun);
@@ -139,6 +138,21 @@ async fn prove(app: &Arc<App>, mut request: Request, id: &str) -> Result<Respons
     let app = app.clone();
     let linked = tokio::spawn(async move { link(&app, user.id, wanted, candidate, address).await });
     linked.await.map_err(|error| WebError::Internal(error.into()))?
+}
+
+/// Takes the challenge; what it is about, and the content that the proof fits.
+async fn proved(
+    app: &Arc<App>,
+    user: &User,
+    (id, proof): (&str, &[u8]),
+    address: &str,
+) -> Result<Option<(Wanted, Candidate)>, WebError> {
+    // Before the challenge is taken, and whatever it is about: nothing could be proved now.
+    app.files.reach().await?;
+    let wanted = app.challenges.take(id).await?.filter(|wanted| wanted.user == user.id.0);
+    let Some(wanted) = wanted else { return Ok(None) };
+    let found = matching(app, user, &wanted, proof, address).await?;
+    Ok(found.map(|found| (wanted, found)))
 }
 
 /// How long a refusal waits that took `spent` so far.
@@ -187,8 +201,8 @@ async fn matching(
 
 /// Compares the proof with some content that it is not about, as it would be with the right one.
 async fn decoy(app: &App, wanted: &Wanted, proof: &[u8]) -> Result<(), WebError> {
-    let mut from = [0; 32];
-    app.world.random.fill(&mut from);
+    let mut from = [[0; 32]; DECOY_DRAWS];
+    from.iter_mut().for_each(|from| app.world.random.fill(from));
     let Some((other, size)) = app.db.any_content(&from, SIZE_MIN).await? else { return Ok(()) };
     let most = size.saturating_sub(RANGE_BYTES).max(1);
     let offsets = wanted.offsets.iter().map(|at| at.checked_rem(most).unwrap_or_default());
@@ -205,6 +219,9 @@ async fn fits(
     let mac = Hmac::<Sha256>::new_from_slice(&wanted.nonce);
     let mut mac = mac.map_err(|error| WebError::Internal(error.into()))?;
     let len = usize::try_from(wanted.range_bytes()).unwrap_or_default();
+    // A decoy waits as the right content would.
+    let turn = app.proofs.acquire().await;
+    let _turn = turn.map_err(|error| WebError::Internal(error.into()))?;
     for offset in &wanted.offsets {
         mac.update(&app.files.read(&candidate.file_id, *offset, len).await?);
     }

@@ -65,6 +65,8 @@ fn who_has_the_bytes_gets_the_file_at_once() {
     assert_eq!(asked.status, 200);
     let asked = asked.json();
     assert_eq!(asked["ranges"].as_array().unwrap().len(), 32);
+    // What is no proof at all is refused before the challenge is taken.
+    assert_eq!(prove(&other, &asked, "xyz").status, 404);
     let done = prove(&other, &asked, &proof(&asked, &content));
     assert_eq!(done.status, 201, "{}", String::from_utf8_lossy(&done.body));
     let id = done.json()["id"].as_str().unwrap().to_owned();

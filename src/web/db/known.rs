@@ -33,15 +33,15 @@ impl Db {
         Ok(rows.into_iter().filter_map(candidate).collect())
     }
 
-    /// Some content of at least `size` bytes whose hash is behind `from`, or else behind nothing,
-    /// and its size.
+    /// Some content of at least `size` bytes whose hash is not far behind one of `from`, or else
+    /// behind nothing, and its size.
     pub(crate) async fn any_content(
         &self,
-        from: &[u8; 32],
+        from: &[[u8; 32]],
         size: u64,
     ) -> Result<Option<(Candidate, u64)>, DbError> {
         type Sized = (u64, Vec<u8>, Vec<u8>, Option<String>, u64);
-        for from in [from, &[0; 32]] {
+        for from in from.iter().chain(&[[0; 32]]) {
             let row: Option<Sized> = self.first(ANY, (&from[..], size)).await?;
             if let Some((id, sha256, md5, file_id, size)) = row {
                 return Ok(candidate((id, sha256, md5, file_id)).map(|found| (found, size)));
