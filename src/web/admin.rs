@@ -65,7 +65,7 @@ async fn metrics(app: &App, request: &Request) -> Result<Response, WebError> {
     if app.user(request).await?.role != Role::Admin {
         return Err(WebError::Forbidden);
     }
-    let counts = app.counted.get(app.world.clock.moment(), app.db.stats()).await?;
+    let counts = app.counted.get(&*app.world.clock, app.db.stats()).await?;
     let mut text = crate::metrics::workers(&app.cache, app.now()).await?;
     text.push_str(&crate::metrics::drive(&counts));
     match cluster::groups(app).await {

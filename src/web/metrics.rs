@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use net::ports::Moment;
+use net::ports::{Clock, Moment};
 use net::shutdown::Stop;
 use redis::Script;
 
@@ -29,6 +29,8 @@ const HOLDS_MS: u64 = 30_000;
 
 /// How old the counts of the whole drive may be.
 const COUNT_EVERY: Duration = Duration::from_secs(60);
+/// How long nobody tries again to count them after it failed.
+const FAILED_FOR: Duration = Duration::from_secs(1);
 
 /// Upper ends of the classes of duration, in milliseconds; the last class has none.
 const BOUNDS_MS: [u64; 9] = [2, 5, 10, 25, 50, 100, 250, 1000, 5000];
@@ -193,26 +195,34 @@ pub(crate) async fn workers(cache: &Cache, now: UnixMs) -> Result<String, WebErr
 /// What was counted last, for a while: to count reads whole tables.
 #[derive(Debug, Default)]
 pub(crate) struct Counted {
-    // Held while it is counted: who asks meanwhile waits for that, and counts nothing.
-    last: tokio::sync::Mutex<Option<(Moment, Stats)>>,
+    // Held while it is counted: who asks meanwhile waits for that, and counts nothing. None for
+    // what failed: with a database that hangs all who wait would try it one after another.
+    last: tokio::sync::Mutex<Option<(Moment, Option<Stats>)>>,
 }
 
 impl Counted {
-    /// Counts with `count` unless that was done not long before `now`.
+    /// Counts with `count` unless that was done, or failed, not long ago.
     pub(crate) async fn get<E>(
         &self,
-        now: Moment,
+        clock: &dyn Clock,
         count: impl Future<Output = Result<Stats, E>>,
-    ) -> Result<Stats, E> {
+    ) -> Result<Stats, WebError>
+    where
+        WebError: From<E>,
+    {
         let mut last = self.last.lock().await;
-        if let Some((at, stats)) = *last
-            && now.since(at) < COUNT_EVERY
-        {
-            return Ok(stats);
+        // Not before: whoever waited asks what was found meanwhile.
+        let now = clock.moment();
+        match *last {
+            Some((at, Some(stats))) if now.since(at) < COUNT_EVERY => return Ok(stats),
+            Some((at, None)) if now.since(at) < FAILED_FOR => {
+                return Err(WebError::Busy("the drive could not be counted a moment ago"));
+            }
+            _ => {}
         }
-        let stats = count.await?;
-        *last = Some((now, stats));
-        Ok(stats)
+        let counted = count.await;
+        *last = Some((clock.moment(), counted.as_ref().ok().copied()));
+        Ok(counted?)
     }
 }
 
@@ -237,18 +247,59 @@ pub(crate) fn drive(stats: &Stats) -> String {
 
 #[cfg(test)]
 mod tests {
+    use net::ports::UnixTime;
+
     use super::*;
+    use crate::db::DbError;
+
+    /// A clock that is set by hand.
+    struct Hand(AtomicU64);
+
+    impl Hand {
+        fn set(&self, ms: u64) -> &Self {
+            self.0.store(ms, Ordering::Relaxed);
+            self
+        }
+    }
+
+    impl Clock for Hand {
+        fn now(&self) -> UnixTime {
+            UnixTime::from_secs(0)
+        }
+
+        fn moment(&self) -> Moment {
+            Moment(Duration::from_millis(self.0.load(Ordering::Relaxed)))
+        }
+    }
 
     #[tokio::test]
     async fn the_drive_is_not_counted_anew_for_each_who_asks() {
-        let counted = Counted::default();
-        let files = |files| async move { Ok::<_, ()>(Stats { files, ..Stats::default() }) };
-        let at = |seconds| Moment(Duration::from_secs(seconds));
-        let fails = async { Err::<Stats, ()>(()) };
-        assert_eq!(counted.get(at(5), fails).await, Err(()), "a failure is not kept");
-        assert_eq!(counted.get(at(6), files(1)).await.unwrap().files, 1);
-        assert_eq!(counted.get(at(65), files(2)).await.unwrap().files, 1);
-        assert_eq!(counted.get(at(66), files(3)).await.unwrap().files, 3);
+        let (counted, clock) = (Counted::default(), Hand(AtomicU64::new(0)));
+        let files = |files| async move { Ok::<_, DbError>(Stats { files, ..Stats::default() }) };
+        let get = async |ms, number| counted.get(clock.set(ms), files(number)).await.unwrap().files;
+        assert_eq!(get(6_000, 1).await, 1);
+        assert_eq!(get(65_999, 2).await, 1);
+        assert_eq!(get(66_000, 3).await, 3);
+    }
+
+    #[tokio::test]
+    async fn who_waited_for_a_count_that_failed_does_not_try_it_at_once() {
+        let (counted, clock) = (Counted::default(), Hand(AtomicU64::new(0)));
+        let tries = AtomicU64::new(0);
+        // Each takes ten seconds to fail, as where the database hangs.
+        let fails = || async {
+            tries.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+            clock.set(10_000);
+            Err::<Stats, _>(DbError::Slow)
+        };
+        let (first, second) =
+            tokio::join!(counted.get(&clock, fails()), counted.get(&clock, fails()));
+        assert!(matches!(first, Err(WebError::Db(DbError::Slow))), "{first:?}");
+        assert!(matches!(second, Err(WebError::Busy(_))), "{second:?}");
+        assert_eq!(tries.load(Ordering::Relaxed), 1);
+        let works = async { Ok::<_, DbError>(Stats { files: 7, ..Stats::default() }) };
+        assert_eq!(counted.get(clock.set(11_000), works).await.unwrap().files, 7);
     }
 
     #[test]
