@@ -22,7 +22,8 @@ const PASS_MS: u64 = 12 * 3600 * 1000;
 /// How long a download that was counted may be gone on with.
 const RESUME_MS: u64 = 6 * 3600 * 1000;
 /// And so many times its bytes may be asked for: a connection that breaks is answered with the
-/// rest each time, of which nobody here knows how much arrived.
+/// rest each time, of which nobody here knows how much arrived. So a limit of one download lets
+/// a visitor who was counted have the bytes five times at most: once, and these again in pieces.
 const RESUMED_TIMES_MAX: u64 = 4;
 
 #[derive(Deserialize)]
