@@ -53,7 +53,8 @@
 //! ```
 //!
 //! `tests/tidy.rs` keeps this, and the finer walls inside the crates. `tests/fuzz` feeds what reads
-//! foreign bytes, `tests/crash` kills the daemons and their disks. `tests/system` proves the
-//! store, `tests/clients` that libraries of others can use it, `tests/web` and `tests/browser`
-//! the drive, `tests/module` the module; `Makefile` is the menu, and `conf/stack.sh` runs the
+//! foreign bytes, `tests/crash` kills the daemons and their disks, `tests/sim` runs whole groups
+//! under faults in one thread. `tests/system` proves the store, `tests/clients` that libraries of
+//! others can use it, `tests/web` and `tests/browser` the drive, `tests/module` the module;
+//! `Makefile` is the menu, and `conf/stack.sh` runs the
 //! whole on one machine.

@@ -15,23 +15,23 @@ mkdir -p "$logs"
 # Every promise of the design, and the layers that test it today.
 promises='
 P1 acknowledged operations survive kill -9          | system cluster web crash
-P2 they survive power loss                          | unit crash
+P2 they survive power loss                          | unit crash sim
 P3 one disk or member lost loses nothing            | cluster
 P4 wrong bytes are never served                     | unit system module browser
 P5 one changed byte is found and repaired           | unit cluster
 P6 nothing half written is visible                  | unit system crash
-P7 members become equal, byte for byte              | cluster
-P8 a deleted file never comes back                  | system cluster unit
-P9 routing is rebuilt after the loss of trackers    | system
-P10 partitions cause no loss                        | cluster
+P7 members become equal, byte for byte              | cluster sim
+P8 a deleted file never comes back                  | system cluster unit sim
+P9 routing is rebuilt after the loss of trackers    | system sim
+P10 partitions cause no loss                        | cluster sim
 P11 a full disk refuses cleanly and recovers        | unit crash
 P12 a slow part does not slow the others            | cluster load
-P13 clocks may be wrong                             | cluster
+P13 clocks may be wrong                             | cluster sim
 P14 memory is bounded with 10,000 slow connections  | load
 P15 no bytes crash a process                        | unit module fuzz
 P16 the drive shows each file with its right bytes  | web browser'
 
-layers_all=(lint unit system crash fuzz load cluster clients module web browser)
+layers_all=(lint unit system crash sim fuzz load cluster clients module web browser)
 # Run by name only: `web` runs a sample of `kill`.
 layers_more=(kill)
 passed=0 failed=0 skipped=0
@@ -112,12 +112,24 @@ fuzz() {
     tests/fuzz/run.sh ci "${TIME:-5}"
 }
 
+# Both at once: each alone would take the daemons with another set of features, and build them anew.
+build_with_faults() {
+    cargo build --quiet -p crash -p sim
+}
+
 # Daemons that die, fail and lose power at every effect on the disk. Their binary has what no
 # release has: that the programs without it have nothing of it is looked at here, too.
 crash() {
-    cargo build --quiet -p crash
+    build_with_faults
     cargo build --quiet --bin fdfs_storaged --bin fdfs_trackerd
     target/debug/crash
+}
+
+# Whole groups in one thread, under faults that a seed says: TIME seconds or N seeds of it; SEED
+# alone is one seed again, with its trace if TRACE=1.
+sim() {
+    build_with_faults
+    target/debug/sim
 }
 
 build_module() {
@@ -162,6 +174,7 @@ exists() {
     fuzz) [ -f tests/fuzz/run.sh ] ;;
     crash) [ -f tests/crash/harness.rs ] ;;
     kill) [ -f tests/web/kill.rs ] ;;
+    sim) [ -f tests/sim/harness.rs ] ;;
     *) [ -f "tests/$1.rs" ] || [ -f "tests/$1/main.rs" ] ;;
     esac
 }

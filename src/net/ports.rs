@@ -136,12 +136,40 @@ pub trait Net: Send + Sync + 'static {
     fn listen(&self, at: SocketAddr, network_timeout: Duration) -> io::Result<Box<dyn Listener>>;
 }
 
+/// Where work runs that may block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Jobs {
+    /// On threads beside the runtime, so that nobody else waits for a disk.
+    #[default]
+    Threads,
+    /// In place. For simulations: their disks never block, and each run of a seed is the same.
+    InPlace,
+}
+
+impl Jobs {
+    /// Runs `job`, to its end even if the caller is dropped, and returns what it returns.
+    pub async fn run<T, F>(self, job: F) -> T
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        match self {
+            Jobs::InPlace => job(),
+            Jobs::Threads => {
+                let job = tokio::task::spawn_blocking(job);
+                job.await.expect("a panic has already ended the process")
+            }
+        }
+    }
+}
+
 /// All ports together, cheap to clone.
 #[derive(Clone)]
 pub struct World {
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
     pub net: Arc<dyn Net>,
+    pub jobs: Jobs,
 }
 
 impl std::fmt::Debug for World {

@@ -21,7 +21,7 @@ use anyhow::Context as _;
 use log::{LevelFilter, error, info};
 
 use crate::durable;
-use crate::ports::{OsRandom, SystemClock, TcpNet, World};
+use crate::ports::{Jobs, OsRandom, SystemClock, TcpNet, World};
 use crate::rotate::{RotatingFile, Rotation};
 use crate::shutdown::{Stop, watch_signals};
 
@@ -79,10 +79,16 @@ pub struct Basics {
 #[derive(Debug)]
 pub struct Ready {
     detached: bool,
+    silent: bool,
     hang_ups: Arc<AtomicU64>,
 }
 
 impl Ready {
+    /// Says it to nobody: for daemons inside a test.
+    pub fn silent() -> Self {
+        Self { detached: false, silent: true, hang_ups: Arc::default() }
+    }
+
     /// Counts the HUP signals: a daemon with log files of its own begins them anew.
     pub fn hang_ups(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.hang_ups)
@@ -92,6 +98,9 @@ impl Ready {
     /// detached daemon then lets go of the terminal.
     pub fn announce(self, at: SocketAddr) -> io::Result<()> {
         info!("listening on {at}");
+        if self.silent {
+            return Ok(());
+        }
         let mut out = io::stdout().lock();
         writeln!(out, "listening on {at}")?;
         out.flush()?;
@@ -235,7 +244,7 @@ where
     let pid_file = PidFile::claim(pid_path)?;
     raise_descriptors();
     info!("{} starts, configuration {}", daemon.name, args.conf.display());
-    let ready = Ready { detached: args.detached, hang_ups };
+    let ready = Ready { detached: args.detached, silent: false, hang_ups };
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.enable_all().build().context("start the runtime")?;
     let outcome =
@@ -360,7 +369,12 @@ where
 
 /// The real ports.
 fn world() -> World {
-    World { clock: Arc::new(SystemClock::new()), random: Arc::new(OsRandom), net: Arc::new(TcpNet) }
+    World {
+        clock: Arc::new(SystemClock::new()),
+        random: Arc::new(OsRandom),
+        net: Arc::new(TcpNet),
+        jobs: Jobs::Threads,
+    }
 }
 
 /// Runs `serve` while signals raise the flag that it watches.

@@ -61,3 +61,5 @@ mod program; // puts everything together, from configuration to the last connect
 pub mod fuzzing; // entrances for fuzzing
 
 pub use program::run;
+#[cfg(feature = "faults")]
+pub use program::simulate;

@@ -32,7 +32,10 @@ use tokio::task::JoinSet;
 use crate::{
     access_log::AccessLog,
     ask, binlog,
-    binlog::{Position, writer::Writer},
+    binlog::{
+        Position,
+        writer::{Ending, Writer},
+    },
     config::{self, Config},
     disk,
     disk::{Gate, port::Disk, real::RealDisk, write::replace_whole},
@@ -76,19 +79,41 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 async fn storage(config: Config, world: World, stop: Stop, ready: Ready) -> anyhow::Result<()> {
+    on_disk(Arc::new(RealDisk::default()), config, world, stop, ready).await
+}
+
+/// The whole daemon over another disk and another world, until `stop` is raised or it fails.
+///
+/// `conf` is a real file; the paths in it are those of `disk`.
+#[cfg(feature = "faults")]
+pub async fn simulate(
+    conf: &std::path::Path,
+    disk: Arc<dyn Disk>,
+    world: World,
+    stop: Stop,
+) -> anyhow::Result<()> {
+    on_disk(disk, config::load(conf)?, world, stop, Ready::silent()).await
+}
+
+async fn on_disk(
+    disk: Arc<dyn Disk>,
+    config: Config,
+    world: World,
+    stop: Stop,
+    ready: Ready,
+) -> anyhow::Result<()> {
     for remark in &config.remarks {
         log::warn!("{remark}");
     }
     let config = Arc::new(config);
     let listeners = listen(&config, &world)?;
     let at = first_address(&listeners)?;
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk::default());
     let asked = ask::facts(&world, &config, at.port(), stop.clone()).await?;
     let Some((facts, id)) = asked else { return Ok(()) };
     log::info!("storage of {} at {}, port {}", facts.group, facts.addresses, at.port());
     check_supported(&facts.parameters)?;
 
-    let gate = Gate::new(config.disk_jobs);
+    let gate = Gate::new(config.disk_jobs, world.jobs);
     let opening = {
         let (disk, config, clock) = (Arc::clone(&disk), Arc::clone(&config), world.clock.now());
         let address = facts.addresses;
@@ -96,8 +121,8 @@ async fn storage(config: Config, world: World, stop: Stop, ready: Ready) -> anyh
     };
     let opened = scope("start", gate.run(opening)).await?;
     let (tombs, buried) = tombs(&gate, &disk, &config, opened.log.position()).await?;
-    let (log, log_thread) =
-        Writer::start(opened.log, config.durability).context("start the log")?;
+    let (log, log_ended) =
+        Writer::start(opened.log, config.durability, world.jobs).context("start the log")?;
     let access_log = access_log(&config, &world, &ready)?;
     let store = Arc::new(Store::new(Parts {
         clock: Arc::clone(&world.clock),
@@ -136,14 +161,23 @@ async fn storage(config: Config, world: World, stop: Stop, ready: Ready) -> anyh
     serve_all(listeners, &config, &world, &store, &stop).await;
 
     net::shutdown::drain(&mut tasks, GRACE).await;
+    end(store, access_log, &config, log_ended).await
+}
+
+/// Writes down what is only in memory, when nobody works any more.
+async fn end(
+    store: Arc<Store>,
+    access_log: Option<Arc<AccessLog>>,
+    config: &Config,
+    log_ended: Ending,
+) -> anyhow::Result<()> {
     scope("stop", save_numbers(&store, start::numbers_path(&config.base_path))).await;
     if let Some(log) = access_log {
         tokio::task::spawn_blocking(move || log.write()).await?;
     }
     drop(store);
-    // The last handle of the log is gone with the store, so its thread ends.
-    let ended = tokio::task::spawn_blocking(move || log_thread.join()).await?;
-    ended.map_err(|_| anyhow::anyhow!("the thread that writes the binlog panicked"))
+    // The last handle of the log is gone with the store, so what writes it ends.
+    log_ended.wait().await.context("end the log")
 }
 
 /// Opens the access log, if there is to be one.

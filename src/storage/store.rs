@@ -161,7 +161,8 @@ impl Store {
         changing
             .resize_with(NAME_LOCKS * parts.places.iter().count(), || tokio::sync::Mutex::new(()));
         let turns = changing.iter().map(|_| AtomicU64::new(0)).collect();
-        let gates = parts.places.iter().map(|_| Gate::new(parts.jobs_per_path)).collect();
+        let gates =
+            parts.places.iter().map(|_| parts.gate.of_its_kind(parts.jobs_per_path)).collect();
         let room = || Arc::new(tokio::sync::Semaphore::new(ARRIVING_MAX));
         let arriving = parts.places.iter().map(|_| room()).collect();
         Self {

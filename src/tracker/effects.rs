@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use log::{error, info, warn};
-use net::ports::Clock;
+use net::ports::{Clock, Jobs};
 use proto::address::IpWidth;
 use proto::status::Status;
 use proto::tracker::UnixTime;
@@ -155,6 +155,7 @@ pub(crate) struct Performer {
     shared: Arc<Shared>,
     batches: mpsc::Receiver<Batch>,
     dir: StateDir,
+    jobs: Jobs,
     /// What could not be saved and is still to be: the state has changed all the same, and
     /// whoever repeats the request changes nothing any more.
     owed: Owed,
@@ -172,6 +173,7 @@ pub(crate) fn share(
     cluster: Cluster,
     dir: StateDir,
     clock: Arc<dyn Clock>,
+    jobs: Jobs,
     connections_max: usize,
 ) -> (Arc<Shared>, Performer) {
     let (queue, batches) = mpsc::channel(connections_max.saturating_add(TIMERS_MAX));
@@ -183,7 +185,7 @@ pub(crate) fn share(
         clock,
     });
     let owed = Owed::default();
-    let performer = Performer { shared: Arc::clone(&shared), batches, dir, owed };
+    let performer = Performer { shared: Arc::clone(&shared), batches, dir, jobs, owed };
     (shared, performer)
 }
 
@@ -264,15 +266,15 @@ impl Performer {
             .shared
             .look(|cluster| files.iter().map(|file| (*file, cluster.file_text(*file))).collect());
         let dir = self.dir.clone();
-        let saved = tokio::task::spawn_blocking(move || {
+        let save = move || {
             if !lines.is_empty()
                 && let Err(error) = dir.append_changelog(&lines)
             {
                 return Err((error, Owed { files, lines }));
             }
             dir.replace_all(&texts).map_err(|error| (error, Owed { files, lines: String::new() }))
-        });
-        let saved = saved.await.expect("a panic has already ended the process");
+        };
+        let saved = self.jobs.run(save).await;
         saved
             .map_err(|(cause, owed)| {
                 self.owed = owed;
@@ -304,7 +306,14 @@ mod tests {
         net::durable::replace(&conf, text.as_bytes()).unwrap();
         let policy = Settings::load(&conf).unwrap().policy;
         let clock = Arc::new(SystemClock::new());
-        share(Cluster::new(policy, UnixTime(1)), StateDir::open(base).unwrap(), clock, 4).1
+        share(
+            Cluster::new(policy, UnixTime(1)),
+            StateDir::open(base).unwrap(),
+            clock,
+            Jobs::Threads,
+            4,
+        )
+        .1
     }
 
     async fn perform(performer: &mut Performer, effect: Effect) -> Outcome {

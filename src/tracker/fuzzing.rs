@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use net::conn::{Conn, Limits};
-use net::ports::{Clock, Fut, SystemClock};
+use net::ports::{Clock, Fut, Jobs, SystemClock};
 use net::shutdown::Stop;
 use proto::status::Status;
 use proto::tracker::UnixTime;
@@ -66,7 +66,7 @@ pub async fn serve(uses_ids: bool, pieces: &[&[u8]]) -> Vec<u8> {
     let cluster = Cluster::new(policy(uses_ids), UnixTime(1_700_000_000));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let dir = StateDir::nowhere();
-    let (shared, performer) = effects::share(cluster, dir, Arc::clone(&clock), 16);
+    let (shared, performer) = effects::share(cluster, dir, Arc::clone(&clock), Jobs::Threads, 16);
     let performer = tokio::spawn(performer.run_without_disk());
     let service = Service::new(shared, Arc::new(Alone), PACKAGE_LEN_MAX, 16);
     let (client, server) = tokio::io::duplex(4096);

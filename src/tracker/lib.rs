@@ -27,7 +27,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use log::{error, info, warn};
 use net::metrics::Page;
-use net::ports::{Listener, World};
+use net::ports::{Jobs, Listener, World};
 use net::program::{Basics, Daemon, Ready, run_daemon};
 use net::serve::{Admission, serve};
 use net::shutdown::Stop;
@@ -64,6 +64,13 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     run_daemon(&daemon, args, start)
 }
 
+/// The whole daemon in another world, until `stop` is raised or it fails. Its state files are
+/// real ones.
+#[cfg(feature = "faults")]
+pub async fn simulate(conf: &std::path::Path, world: World, stop: Stop) -> anyhow::Result<()> {
+    start(Settings::load(conf)?, world, stop, Ready::silent()).await
+}
+
 /// Starts and runs until `stop` is raised.
 async fn start(
     mut settings: Settings,
@@ -82,7 +89,8 @@ async fn start(
     let cluster = Cluster::restore(settings.policy.clone(), started, &saved)?;
     let connections_max = settings.max_connections;
     let clock = Arc::clone(&world.clock);
-    let (shared, performer) = effects::share(cluster, dir.clone(), clock, connections_max);
+    let (shared, performer) =
+        effects::share(cluster, dir.clone(), clock, world.jobs, connections_max);
     let (connect, network) = (settings.connect_timeout, settings.network_timeout);
     let peers = Arc::new(Peers::new(world.clone(), Arc::clone(&shared), connect, network));
     let service = Service::new(
@@ -99,7 +107,8 @@ async fn start(
     let mut tasks = JoinSet::new();
     let (figures, ended) = (Arc::clone(&service), stop.clone());
     tasks.spawn(async move { peers.elect(|| figures.connections(), ended).await });
-    tasks.spawn(timers(Arc::clone(&shared), dir, started, settings.check_active, stop.clone()));
+    let status = Status { dir, started, jobs: world.jobs };
+    tasks.spawn(timers(Arc::clone(&shared), status, settings.check_active, stop.clone()));
     let figures = Arc::clone(&service);
     let gather = Arc::new(move |page: &mut Page| figures.metrics(page));
     let (at, timeout) = (settings.metrics, settings.network_timeout);
@@ -148,13 +157,7 @@ fn listen(settings: &Settings, world: &World) -> anyhow::Result<Vec<Box<dyn List
 }
 
 /// All that happens by itself.
-async fn timers(
-    shared: Arc<Shared>,
-    dir: StateDir,
-    started: UnixTime,
-    check_active: Duration,
-    mut stop: Stop,
-) {
+async fn timers(shared: Arc<Shared>, status_file: Status, check_active: Duration, mut stop: Stop) {
     let [mut check, mut status] = [check_active, STATUS_INTERVAL].map(|span| {
         let mut ticks = interval(span);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -166,15 +169,23 @@ async fn timers(
             biased;
             () = stop.raised() => return,
             _ = check.tick() => shared.change(Cluster::check).await,
-            _ = status.tick() => write_status(&dir, started, shared.now()).await,
+            _ = status.tick() => status_file.write(shared.now()).await,
         }
     }
 }
 
-async fn write_status(dir: &StateDir, started: UnixTime, now: UnixTime) {
-    let dir = dir.clone();
-    let written = tokio::task::spawn_blocking(move || dir.write_status(started, now)).await;
-    if let Err(cause) = written.expect("a panic has already ended the process") {
-        error!("write the status file: {cause:#}");
+/// The file that says when we last ran.
+struct Status {
+    dir: StateDir,
+    started: UnixTime,
+    jobs: Jobs,
+}
+
+impl Status {
+    async fn write(&self, now: UnixTime) {
+        let (dir, started) = (self.dir.clone(), self.started);
+        if let Err(cause) = self.jobs.run(move || dir.write_status(started, now)).await {
+            error!("write the status file: {cause:#}");
+        }
     }
 }

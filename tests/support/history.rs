@@ -142,13 +142,20 @@ pub(crate) struct Call(Event);
 #[derive(Debug)]
 pub(crate) struct History {
     inner: Mutex<(Vec<Event>, std::fs::File)>,
+    /// Milliseconds, as the test counts time.
+    clock: fn() -> u64,
 }
 
 impl History {
     /// A new record in `path`.
     pub(crate) fn create(path: &Path) -> Self {
+        Self::create_at(path, now_ms)
+    }
+
+    /// The same where time is not that of the machine.
+    pub(crate) fn create_at(path: &Path, clock: fn() -> u64) -> Self {
         let file = std::fs::File::create(path).expect("the history can be created");
-        Self { inner: Mutex::new((Vec::new(), file)) }
+        Self { inner: Mutex::new((Vec::new(), file)), clock }
     }
 
     /// Writes down that `client` is about to ask `via`.
@@ -161,7 +168,7 @@ impl History {
         content: Option<Content>,
     ) -> Call {
         let mut event = Event {
-            t: now_ms(),
+            t: (self.clock)(),
             client,
             op: 0,
             phase: Phase::Call,
@@ -179,7 +186,7 @@ impl History {
 
     /// Writes down how the call ended.
     pub(crate) fn end(&self, call: Call, phase: Phase, outcome: Outcome) {
-        let event = Event { t: now_ms(), phase, outcome, ..call.0 };
+        let event = Event { t: (self.clock)(), phase, outcome, ..call.0 };
         let mut inner = self.inner.lock().expect("no client panics while it writes");
         Self::push(&mut inner, event);
     }
@@ -193,6 +200,27 @@ impl History {
     /// How many events there are.
     pub(crate) fn len(&self) -> usize {
         self.inner.lock().expect("no client panics while it writes").0.len()
+    }
+
+    /// How many calls there were.
+    pub(crate) fn calls(&self) -> usize {
+        self.count(|event| event.phase == Phase::Call)
+    }
+
+    /// How many of them changed something and were acknowledged.
+    pub(crate) fn acknowledged(&self) -> usize {
+        let reads = [Kind::Read, Kind::Stat, Kind::List];
+        self.count(|event| event.phase == Phase::Ok && !reads.contains(&event.kind))
+    }
+
+    /// Whether a client still waits for an answer.
+    pub(crate) fn has_open_calls(&self) -> bool {
+        self.calls() != self.count(|event| event.phase != Phase::Call)
+    }
+
+    fn count(&self, what: impl Fn(&Event) -> bool) -> usize {
+        let inner = self.inner.lock().expect("no client panics while it writes");
+        inner.0.iter().filter(|event| what(event)).count()
     }
 
     pub(crate) fn events(&self) -> Vec<Event> {

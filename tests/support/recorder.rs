@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use net::client::pool::PoolSettings;
 use net::client::{Client, ClientError, storage};
-use net::ports::{OsRandom, SystemClock, TcpNet, World};
+use net::ports::{Jobs, OsRandom, SystemClock, TcpNet, World};
 use proto::fileid::FileId;
 use proto::ids::{Extension, GroupName};
 use proto::metadata::{Metadata, Pair};
@@ -42,8 +42,20 @@ impl Recorder {
             clock: Arc::new(SystemClock::new()),
             random: Arc::new(OsRandom),
             net: Arc::new(TcpNet),
+            jobs: Jobs::Threads,
         };
-        let client = Client::new(world, settings, vec![tracker]);
+        Self::over(history, number, world, settings, vec![tracker])
+    }
+
+    /// The same in another world, and with several trackers.
+    pub(crate) fn over(
+        history: &Arc<History>,
+        number: u32,
+        world: World,
+        settings: PoolSettings,
+        trackers: Vec<SocketAddr>,
+    ) -> Self {
+        let client = Client::new(world, settings, trackers);
         Self { client, history: Arc::clone(history), number }
     }
 

@@ -22,9 +22,7 @@ impl Seed {
     }
 
     fn of_the_commit() -> Self {
-        let head = std::process::Command::new("git").args(["rev-parse", "HEAD"]).output();
-        let text = head.map(|out| out.stdout).unwrap_or_default();
-        Self(name_hash(&text))
+        Self(name_hash(&head()))
     }
 
     /// The seed of the part called `name`.
@@ -70,6 +68,16 @@ impl Rng {
             chunk.copy_from_slice(&word[..chunk.len()]);
         }
     }
+}
+
+/// The commit that is checked out, in short; for replays.
+pub(crate) fn commit() -> String {
+    String::from_utf8_lossy(&head()).chars().take(7).collect()
+}
+
+fn head() -> Vec<u8> {
+    let head = std::process::Command::new("git").args(["rev-parse", "HEAD"]).output();
+    head.map(|out| out.stdout).unwrap_or_default()
 }
 
 /// `0x…`, or decimal.

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::conn::{Conn, Limits};
-use crate::ports::{Net as _, OsRandom, SystemClock, TcpNet};
+use crate::ports::{Jobs, Net as _, OsRandom, SystemClock, TcpNet};
 use crate::serve::{Admission, serve};
 use crate::shutdown::{Stop, Stopper};
 
@@ -22,7 +22,12 @@ const LIMIT: Duration = Duration::from_secs(10);
 const NAME: &str = "M00/00/00/wKgBaWVT8QCAEjRWAAAADcRYHyQ482.txt";
 
 fn world() -> World {
-    World { clock: Arc::new(SystemClock::new()), random: Arc::new(OsRandom), net: Arc::new(TcpNet) }
+    World {
+        clock: Arc::new(SystemClock::new()),
+        random: Arc::new(OsRandom),
+        net: Arc::new(TcpNet),
+        jobs: Jobs::Threads,
+    }
 }
 
 /// A server whose answers the test decides.

@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, io, sync::Arc, thread};
 
+use net::ports::Jobs;
 use proto::binlog::Record;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -45,13 +46,19 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread that owns `log`.
-    pub fn start(log: Log, durability: Durability) -> io::Result<(Self, thread::JoinHandle<()>)> {
+    /// Starts the thread that owns `log`; a task, where work is done in place.
+    pub fn start(log: Log, durability: Durability, jobs: Jobs) -> io::Result<(Self, Ending)> {
         let (queue, inbox) = mpsc::channel(WAITING_MAX);
         let (told, end) = watch::channel(log.position());
-        let thread = thread::Builder::new().name("binlog".into());
-        let thread = thread.spawn(move || Owner::new(log, durability, told).run(inbox))?;
-        Ok((Self { queue, end }, thread))
+        let owner = Owner::new(log, durability, told);
+        let ending = match jobs {
+            Jobs::Threads => {
+                let thread = thread::Builder::new().name("binlog".into());
+                Ending::Thread(thread.spawn(move || owner.run(inbox))?)
+            }
+            Jobs::InPlace => Ending::Task(tokio::spawn(owner.run_in_place(inbox))),
+        };
+        Ok((Self { queue, end }, ending))
     }
 
     /// The end of the log as far as readers may go: behind the last record that is as safe as
@@ -77,6 +84,27 @@ impl Writer {
     }
 }
 
+/// The end of what owns the log.
+#[derive(Debug)]
+pub enum Ending {
+    Thread(thread::JoinHandle<()>),
+    Task(tokio::task::JoinHandle<()>),
+}
+
+impl Ending {
+    /// Waits for it: everything that was handed over is then in the log.
+    pub async fn wait(self) -> io::Result<()> {
+        const PANICKED: &str = "the thread that writes the binlog panicked";
+        match self {
+            Ending::Task(task) => task.await.map_err(io::Error::other),
+            Ending::Thread(thread) => {
+                let ended = tokio::task::spawn_blocking(move || thread.join());
+                ended.await?.map_err(|_| io::Error::other(PANICKED))
+            }
+        }
+    }
+}
+
 /// What the thread owns.
 struct Owner {
     log: Log,
@@ -97,17 +125,28 @@ impl Owner {
     fn run(mut self, mut inbox: mpsc::Receiver<Waiting>) {
         net::faults::enter("operation");
         while let Some(first) = inbox.blocking_recv() {
-            self.take(first);
-            while let Ok(more) = inbox.try_recv() {
-                self.take(more);
+            self.round(first, &mut inbox);
+        }
+    }
+
+    async fn run_in_place(mut self, mut inbox: mpsc::Receiver<Waiting>) {
+        while let Some(first) = inbox.recv().await {
+            self.round(first, &mut inbox);
+        }
+    }
+
+    /// One that waits, and all who have come meanwhile.
+    fn round(&mut self, first: Waiting, inbox: &mut mpsc::Receiver<Waiting>) {
+        self.take(first);
+        while let Ok(more) = inbox.try_recv() {
+            self.take(more);
+        }
+        loop {
+            let effects = self.group.start();
+            if effects.is_empty() {
+                break;
             }
-            loop {
-                let effects = self.group.start();
-                if effects.is_empty() {
-                    break;
-                }
-                self.perform(effects);
-            }
+            self.perform(effects);
         }
     }
 

@@ -20,6 +20,7 @@ pub mod simulated; // loses power, fails on purpose
 
 use std::sync::Arc;
 
+use net::ports::Jobs;
 use tokio::sync::Semaphore;
 
 /// Keeps blocking work off the runtime's threads, and bounds how much of it there is: as many
@@ -27,12 +28,19 @@ use tokio::sync::Semaphore;
 #[derive(Clone, Debug)]
 pub struct Gate {
     slots: Arc<Semaphore>,
+    jobs: Jobs,
 }
 
 impl Gate {
-    /// `jobs` calls may block at the same time.
-    pub fn new(jobs: usize) -> Self {
-        Self { slots: Arc::new(Semaphore::new(jobs)) }
+    /// `places` calls may block at the same time.
+    pub fn new(places: usize, jobs: Jobs) -> Self {
+        Self { slots: Arc::new(Semaphore::new(places)), jobs }
+    }
+
+    /// Another gate for the same kind of jobs.
+    #[must_use]
+    pub fn of_its_kind(&self, places: usize) -> Self {
+        Self::new(places, self.jobs)
     }
 
     /// Runs `job` where it may block and returns what it returns.
@@ -47,10 +55,10 @@ impl Gate {
         let slots = Arc::clone(&self.slots);
         let slot = slots.acquire_owned().await.expect("the semaphore is never closed");
         let job = net::faults::carried(job);
-        let job = tokio::task::spawn_blocking(move || {
+        let job = move || {
             let _slot = slot;
             job()
-        });
-        job.await.expect("a panic has already ended the process")
+        };
+        self.jobs.run(job).await
     }
 }

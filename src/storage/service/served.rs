@@ -16,7 +16,7 @@ use std::{
 use net::{
     client::pool::{Pool, PoolSettings},
     conn::{Conn, Limits},
-    ports::{Net, Random, SystemClock, TcpNet, World},
+    ports::{Jobs, Net, Random, SystemClock, TcpNet, World},
     shutdown::{Stop, Stopper},
 };
 use proto::{address::Addresses, fileid::SourceId, ids::GroupName};
@@ -26,7 +26,7 @@ use super::{connection, copies::Copies};
 use crate::{
     binlog::{
         log::{Log, ROTATE_BYTES},
-        writer::Writer,
+        writer::{Ending, Writer},
     },
     commit::Durability,
     disk::{
@@ -61,14 +61,14 @@ impl Random for Counting {
 /// The connections to other members.
 fn members(net: Arc<dyn Net>, settings: PoolSettings) -> Pool {
     let (clock, random) = (Arc::new(SystemClock::new()), Arc::new(Counting(AtomicU64::new(0))));
-    Pool::new(World { clock, random, net }, settings)
+    Pool::new(World { clock, random, net, jobs: Jobs::Threads }, settings)
 }
 
 /// A store on `disk`, with a client connected to it.
 pub(crate) struct Served {
     pub(crate) client: DuplexStream,
     pub(crate) store: Arc<Store>,
-    log: std::thread::JoinHandle<()>,
+    log: Ending,
     task: tokio::task::JoinHandle<()>,
     _stopper: Stopper,
 }
@@ -97,7 +97,7 @@ impl Served {
         let places = Places::new(vec![place]);
         let sums = Sums::new(Arc::clone(&dyn_disk), &places, VerifyReads::Always);
         start::finish_edits(disk, &places, &sums, &mut log).unwrap();
-        let (writer, log) = Writer::start(log, Durability::Full).unwrap();
+        let (writer, log) = Writer::start(log, Durability::Full, Jobs::Threads).unwrap();
         let ip = "10.0.0.1".parse().unwrap();
         // Names of the next life differ from those of this one.
         let seed = disk.files().len() as u64 * 1000;
@@ -105,7 +105,7 @@ impl Served {
             clock: Arc::new(SystemClock::new()),
             random: Arc::new(Counting(AtomicU64::new(seed))),
             disk: dyn_disk,
-            gate: Gate::new(4),
+            gate: Gate::new(4, Jobs::Threads),
             jobs_per_path: 4,
             places,
             sums,
@@ -207,7 +207,7 @@ impl Served {
         drop(client);
         task.await.unwrap();
         drop(store);
-        log.join().unwrap();
+        log.wait().await.unwrap();
     }
 }
 
