@@ -137,12 +137,14 @@ pub(crate) fn settle(
     let tail = log.tail().context("read the end of the binlog")?;
     let recorded: HashSet<&str> = tail.lines().collect();
     for place in places.iter() {
-        let mut lines = String::new();
+        let (mut lines, mut left) = (String::new(), Vec::new());
         let notes = place.all_owed().context("list the notes of records")?;
         for (_, text) in &notes {
             let line = text.replace("  ", "/");
             let due = due(disk, place, sums, &line, places.count());
-            for line in due.with_context(|| format!("complete {line:?}"))? {
+            let due = due.with_context(|| format!("complete {line:?}"))?;
+            left.extend(due.left);
+            for line in due.lines {
                 if !recorded.contains(line.as_str()) {
                     log::info!("an earlier process had not recorded what it did: {line}");
                     lines.push_str(&line);
@@ -154,6 +156,10 @@ pub(crate) fn settle(
             log.append(&lines)?;
             log.sync()?;
         }
+        // Behind the log: a process that dies here finds them again.
+        for name in &left {
+            remove(disk, place, sums, name).with_context(|| format!("remove {name}"))?;
+        }
         for (path, _) in &notes {
             disk.remove(path).with_context(|| format!("remove {}", path.display()))?;
         }
@@ -164,50 +170,54 @@ pub(crate) fn settle(
     Ok(())
 }
 
-/// The lines that a note leads to: none if its change did not happen.
-fn due(
-    disk: &dyn Disk,
-    place: &Place,
-    sums: &Sums,
-    line: &str,
-    paths: u16,
-) -> anyhow::Result<Vec<String>> {
-    let Ok(record) = Record::parse(line) else { return Ok(Vec::new()) };
+/// What a note leads to: nothing if its change did not happen.
+#[derive(Debug, Default)]
+struct Due {
+    lines: Vec<String>,
+    /// Metadata of a file that is gone. They go with it; the process died between the two.
+    left: Option<FileName>,
+}
+
+fn due(disk: &dyn Disk, place: &Place, sums: &Sums, line: &str, paths: u16) -> anyhow::Result<Due> {
+    let mut due = Due::default();
+    let Ok(record) = Record::parse(line) else { return Ok(due) };
     let name = FileName::parse(&record.name, paths)?;
     let there = |name: &FileName| match disk.stat(&place.file(name)) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     };
-    let mut lines = Vec::new();
     match record.op.act {
-        Act::Create | Act::Update | Act::Link if there(&name)? => lines.push(line.to_owned()),
+        Act::Create | Act::Update | Act::Link if there(&name)? => due.lines.push(line.to_owned()),
         Act::Rename => {
             let old = record.extra.as_deref().map(|old| FileName::parse(old, paths)).transpose()?;
             let old = old.map(|old| there(&old)).transpose()?;
             if there(&name)? && old != Some(true) {
-                lines.push(line.to_owned());
+                due.lines.push(line.to_owned());
             }
         }
         Act::Delete if !there(&name)? => {
-            lines.push(line.to_owned());
+            due.lines.push(line.to_owned());
             sums.remove(&name, true)?;
-            // It goes with its file; the process may have died between the two.
             if let Some(metadata) = name.metadata()
                 && there(&metadata)?
             {
                 let mtime = disk.stat(&place.file(&metadata))?.mtime;
-                disk.remove(&place.file(&metadata))?;
-                disk.sync_dir(&place.dir(metadata.dir()))?;
-                sums.remove(&metadata, true)?;
-                let op = Op::own(Act::Delete);
                 // Members keep what is later than its deletion.
                 let at = record.at.max(u32::try_from(mtime).unwrap_or(0));
-                let line = Record::new(at, op, metadata.as_str().to_owned()).to_string();
-                lines.push(line);
+                let line = Record::new(at, Op::own(Act::Delete), metadata.as_str().to_owned());
+                due.lines.push(line.to_string());
+                due.left = Some(metadata);
             }
         }
         _ => {}
     }
-    Ok(lines)
+    Ok(due)
+}
+
+fn remove(disk: &dyn Disk, place: &Place, sums: &Sums, name: &FileName) -> anyhow::Result<()> {
+    disk.remove(&place.file(name))?;
+    disk.sync_dir(&place.dir(name.dir()))?;
+    sums.remove(name, true)?;
+    Ok(())
 }

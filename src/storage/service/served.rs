@@ -85,6 +85,17 @@ fn connect(store: &Arc<Store>) -> (DuplexStream, tokio::task::JoinHandle<()>, St
 }
 
 impl Served {
+    /// A start up to where the port opens.
+    pub(crate) fn finish(disk: &SimulatedDisk) -> anyhow::Result<(Places, Sums, Log)> {
+        let dyn_disk: Arc<dyn Disk> = Arc::new(disk.clone());
+        let place = Place::open(Arc::clone(&dyn_disk), Path::new("/base"), 1)?.0;
+        let mut log = Log::open(Arc::clone(&dyn_disk), Path::new(SYNC), ROTATE_BYTES)?.0;
+        let places = Places::new(vec![place]);
+        let sums = Sums::new(dyn_disk, &places, VerifyReads::Always);
+        start::finish_edits(disk, &places, &sums, &mut log)?;
+        Ok((places, sums, log))
+    }
+
     pub(crate) fn open(disk: &SimulatedDisk) -> Self {
         Self::open_in(disk, Arc::new(TcpNet), PoolSettings::default())
     }
@@ -92,11 +103,7 @@ impl Served {
     /// With other members to be found in `net`.
     pub(crate) fn open_in(disk: &SimulatedDisk, net: Arc<dyn Net>, settings: PoolSettings) -> Self {
         let dyn_disk: Arc<dyn Disk> = Arc::new(disk.clone());
-        let place = Place::open(Arc::clone(&dyn_disk), Path::new("/base"), 1).unwrap().0;
-        let mut log = Log::open(Arc::clone(&dyn_disk), Path::new(SYNC), ROTATE_BYTES).unwrap().0;
-        let places = Places::new(vec![place]);
-        let sums = Sums::new(Arc::clone(&dyn_disk), &places, VerifyReads::Always);
-        start::finish_edits(disk, &places, &sums, &mut log).unwrap();
+        let (places, sums, log) = Self::finish(disk).unwrap();
         let (writer, log) = Writer::start(log, Durability::Full, Jobs::Threads).unwrap();
         let ip = "10.0.0.1".parse().unwrap();
         // Names of the next life differ from those of this one.

@@ -279,6 +279,51 @@ async fn a_death_after_a_file_became_the_note_of_its_deletion_is_made_good() {
 }
 
 #[tokio::test]
+async fn metadata_of_a_deleted_file_are_recorded_before_a_start_removes_them() {
+    let mut left = 0;
+    for nth in 1.. {
+        let disk = SimulatedDisk::with_dirs(&["/base", "/base/data", SYNC]);
+        let mut served = Served::open(&disk);
+        let name = served.upload(b"content").await.unwrap();
+        served.set_metadata(&name, OLD).await.unwrap();
+        disk.plan(Plan::Die(nth));
+        let deleted = served.delete(&name).await.is_ok();
+        served.close().await;
+        let metadata = path(&format!("{name}-m"));
+        let disk = disk.after_kill();
+        if !disk.files().contains_key(&path(&name)) && disk.files().contains_key(&metadata) {
+            left += 1;
+            all_starts_die(&disk, &name);
+        }
+        if deleted {
+            break;
+        }
+    }
+    assert!(0 < left, "no death left metadata without their file");
+}
+
+/// Starts on copies of `disk`, each of which dies at another effect, and once more after each.
+fn all_starts_die(disk: &SimulatedDisk, name: &str) {
+    for nth in 1.. {
+        let disk = disk.after_kill();
+        disk.plan(Plan::Die(nth));
+        let started = Served::finish(&disk).is_ok();
+        let disk = disk.after_kill();
+        drop(Served::finish(&disk).unwrap());
+        let log = disk.files().remove(&Path::new(SYNC).join("binlog.000")).unwrap();
+        let log = String::from_utf8(log).unwrap();
+        for line in [format!(" D {name}\n"), format!(" D {name}-m\n")] {
+            assert_eq!(log.matches(&line).count(), 1, "effect {nth} of a start: {line:?} in {log}");
+        }
+        assert!(!disk.files().contains_key(&path(&format!("{name}-m"))), "effect {nth}");
+        assert_eq!(notes(&disk), 0, "effect {nth}");
+        if started {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
 async fn after_a_failed_sync_nothing_is_written_before_a_restart() {
     let disk = SimulatedDisk::with_dirs(&["/base", "/base/data", SYNC]);
     let mut served = Served::open(&disk);
