@@ -304,6 +304,19 @@ impl FileName {
         fits.then_some(Self { text, store_path: self.store_path })
     }
 
+    /// Whether the content behind this name never changes: that of a normal file, whose name
+    /// says it.
+    pub fn is_fixed(&self) -> bool {
+        self.kind() == Some(Kind::Normal) && !self.is_metadata()
+    }
+
+    /// Whether the name can be given again after its deletion: that of metadata, of a slave, of
+    /// anything that was not generated. Other names carry time and chance and never come back.
+    pub fn is_reusable(&self) -> bool {
+        let generated = matches!(self.kind(), Some(Kind::Normal | Kind::Appender));
+        !generated || self.is_metadata()
+    }
+
     /// Whether this is the name of metadata.
     pub fn is_metadata(&self) -> bool {
         metadata_of(&self.text).is_some()

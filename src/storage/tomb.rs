@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, ops::Bound};
 
 use proto::{
     binlog::{Act, Record},
-    fileid::{FileName, Kind, STORE_PATHS_MAX, metadata_of},
+    fileid::{FileName, STORE_PATHS_MAX},
 };
 
 /// The names of deleted files, with the times that their deletions carry.
@@ -43,13 +43,9 @@ pub fn change(record: &Record) -> Option<Change<'_>> {
     }
 }
 
-/// Whether a name can be given again: that of metadata, of a slave, of anything that was not
-/// generated. Other names carry time and chance and never come back.
+/// Whether a name can be given again, as of [`FileName::is_reusable`]; one that is none, too.
 pub fn is_reusable(name: &str) -> bool {
-    let parsed = FileName::parse(name, STORE_PATHS_MAX).ok();
-    let kind = parsed.as_ref().and_then(FileName::kind);
-    let generated = matches!(kind, Some(Kind::Normal | Kind::Appender));
-    !generated || metadata_of(name).is_some()
+    FileName::parse(name, STORE_PATHS_MAX).map_or(true, |name| name.is_reusable())
 }
 
 impl Tombs {

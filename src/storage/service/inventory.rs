@@ -6,7 +6,7 @@
 use std::{io, sync::Arc};
 
 use proto::{
-    fileid::{FileName, Kind as NameKind, SubDir},
+    fileid::{FileName, SubDir},
     ids::StorePath,
     storage::inventory::{Digest, Entries, Entry, EntryKind, Inventory, Part},
 };
@@ -116,9 +116,8 @@ fn entry(store: &Store, path: StorePath, dir: SubDir, text: String) -> io::Resul
         Kind::Link => EntryKind::Link,
         Kind::Dir | Kind::Other => return Ok(None),
     };
-    // A normal file is what its name says; others may change, and their sums say how.
-    let fixed = name.kind() == Some(NameKind::Normal) && !name.is_metadata();
-    let (len, root) = match (kind, fixed) {
+    // Content that may change has sums that say how.
+    let (len, root) = match (kind, name.is_fixed()) {
         (EntryKind::Plain, true) => (stat.len, 0),
         (EntryKind::Plain, false) => (stat.len, root(store, &name)?),
         _ => (0, 0),

@@ -23,7 +23,6 @@ use crate::{
     },
     store::{Store, replica},
     sums::Builder,
-    tomb::is_reusable,
 };
 
 /// 17: a name that is gone.
@@ -57,7 +56,7 @@ async fn delete_file(
         if !matches!(found.kind, Kind::File | Kind::Link) {
             return Err(ServiceError::Invalid("not a file"));
         }
-        if is_reusable(gone.as_str()) && i64::from(at) < found.mtime {
+        if gone.is_reusable() && i64::from(at) < found.mtime {
             // Given again since then: the later one of two changes stays, at every member.
             return Err(ServiceError::GivenAgain);
         }
@@ -99,7 +98,7 @@ fn remove_metadata(
 ) -> Result<Option<FileName>, ServiceError> {
     let Some(name) = of.metadata() else { return Ok(None) };
     let Some(found) = stat(store, &name)? else { return Ok(None) };
-    if is_reusable(of.as_str()) && i64::from(at) < found.mtime {
+    if of.is_reusable() && i64::from(at) < found.mtime {
         return Ok(None);
     }
     let (_, file) = store.file(&name).ok_or(ServiceError::Invalid("no such store path"))?;

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use proto::fileid::{FileName, Kind};
+use proto::fileid::FileName;
 use proto::storage::inventory::{Entry, EntryKind};
 
 /// One of the two storages.
@@ -72,7 +72,7 @@ fn step(name: FileName, this: &Known, other: &Known) -> Option<Step> {
         return None;
     }
     match lacks.deleted {
-        Some(deleted) if !is_reusable(&name) || file.at <= deleted => {
+        Some(deleted) if !name.is_reusable() || file.at <= deleted => {
             Some(Step::Delete { on: from, name, at: secs(deleted) })
         }
         _ => Some(Step::Copy { from, name, at: secs(file.at), over: false }),
@@ -84,20 +84,12 @@ fn later(name: FileName, this: &Entry, other: &Entry) -> Option<Step> {
     let plain = this.kind == EntryKind::Plain && other.kind == EntryKind::Plain;
     let same =
         this.len == other.len && (this.root == other.root || this.root == 0 || other.root == 0);
-    let is_metadata = name.is_metadata();
-    let fixed = name.kind() == Some(Kind::Normal) && !is_metadata;
-    if !plain || same || fixed {
+    if !plain || same || name.is_fixed() {
         return None;
     }
     let this_is_later = (other.at, other.len) <= (this.at, this.len);
     let (from, at) = if this_is_later { (Side::This, this.at) } else { (Side::Other, other.at) };
     Some(Step::Copy { from, name, at: secs(at), over: true })
-}
-
-/// Whether a name can be given again after it was deleted: all but generated ones.
-fn is_reusable(name: &FileName) -> bool {
-    let generated = matches!(name.kind(), Some(Kind::Normal | Kind::Appender));
-    !generated || name.is_metadata()
 }
 
 fn secs(at: i64) -> u32 {
