@@ -12,6 +12,12 @@ PATH=$PATH:$HOME/.cargo/bin:/usr/sbin:/sbin
 logs=$root/target/test-logs
 mkdir -p "$logs"
 
+# What is built once and thrown away is half the size without what the next build would reuse.
+[ "${CI:-}" != true ] || export CARGO_INCREMENTAL=0
+
+# GB that a cold run needs: what is built, and files of the tests.
+room=12
+
 # Every promise of the design, and the layers that test it today.
 promises='
 P1 acknowledged operations survive kill -9          | system cluster web crash
@@ -237,7 +243,13 @@ if [ "$*" = bench ]; then
     exit
 fi
 layers=("$@")
-[ "$*" != all ] || layers=("${layers_all[@]}")
+if [ "$*" = all ]; then
+    layers=("${layers_all[@]}")
+    # Where it is less the tests that come last fail one by one, each with another error.
+    free=$(df --output=avail -BG . | tail -n 1 | tr -dc 0-9)
+    echo "$free GB free for $root"
+    [ "$free" -ge $room ] || echo "a cold run needs $room GB: make room if it runs out"
+fi
 for layer in "${layers[@]}"; do
     [[ " ${layers_all[*]} ${layers_more[*]} " == *" $layer "* ]] ||
         { echo "no layer $layer" >&2; exit 2; }
