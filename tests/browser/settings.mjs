@@ -150,6 +150,18 @@ test("settings: the administrator makes accounts, sees the cluster and the log",
   await page.getByLabel("May log in").uncheck();
   await page.getByRole("button", { name: "Save" }).click();
   await page.getByText("Disabled").waitFor();
+  // Another language draws the rows anew; what is looked for stays.
+  const speak = async (/** @type {string} */ language) => {
+    await page.click("#account");
+    await page.locator("#account-menu").getByRole("radio", { name: language }).check();
+    await page.keyboard.press("Escape");
+  };
+  await speak("中文");
+  await page.getByRole("row", { name }).getByText("已停用").waitFor();
+  assert.equal(await page.getByRole("searchbox", { name: "查找账号" }).inputValue(), name);
+  assert.equal(await page.locator("tbody tr").count(), 1);
+  await speak("English");
+  await page.getByRole("row", { name }).getByText("Disabled").waitFor();
   await made.page.reload();
   await made.page.waitForURL(/login\.html/);
   await made.close();

@@ -247,5 +247,6 @@ export async function users(place) {
     ),
   );
   await list.reload();
-  return {};
+  // What is being looked for stays in its field.
+  return { speak: () => list.reload() };
 }

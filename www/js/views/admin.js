@@ -232,10 +232,10 @@ async function auditLog(place) {
   );
   place.append(h("section", { class: "full" }, list.box));
   await list.reload();
-  return {};
+  return { speak: () => list.reload() };
 }
 
-/** @typedef {(place: HTMLElement) => Promise<{close?: () => void}>} Tab */
+/** @typedef {(place: HTMLElement) => Promise<{close?: () => void, speak?: () => void}>} Tab */
 /** @type {Readonly<Record<string, [Key, Tab]>>} */
 const TABS = Object.freeze({
   overview: ["admin.overview", overview],
