@@ -7,9 +7,12 @@
 //!
 //! A process that dies between the two leaves the note, and the next start records what has
 //! happened: without it the other members would never learn of a file that is there, or go on
-//! serving one that is gone. The note is made before the name changes and on the same file
-//! system, whose journal keeps that order, so it needs no sync of its own. One that is left
-//! although nothing happened, or twice, does no harm. Edits have notes of their own.
+//! serving one that is gone. Where the process lives on and only the log refused the record, as on
+//! a full disk, `service::late` makes it as soon as the log takes records again.
+//!
+//! The note is made before the name changes and on the same file system, whose journal keeps that
+//! order, so it needs no sync of its own. One that is left although nothing happened, or twice,
+//! does no harm. Edits have notes of their own.
 
 use std::{
     collections::HashSet,
@@ -141,10 +144,13 @@ pub(crate) fn settle(
         let notes = place.all_owed().context("list the notes of records")?;
         for (_, text) in &notes {
             let line = text.replace("  ", "/");
-            let due = due(disk, place, sums, &line, places.count());
+            // Else somebody else put it there.
+            let Ok(record) = Record::parse(&line) else { continue };
+            let due = due(disk, place, sums, &record, places.count());
             let due = due.with_context(|| format!("complete {line:?}"))?;
             left.extend(due.left);
-            for line in due.lines {
+            for record in due.records {
+                let line = record.to_string();
                 if !recorded.contains(line.as_str()) {
                     log::info!("an earlier process had not recorded what it did: {line}");
                     lines.push_str(&line);
@@ -170,17 +176,23 @@ pub(crate) fn settle(
     Ok(())
 }
 
-/// What a note leads to: nothing if its change did not happen.
+/// What a note leads to: nothing if its change did not happen, or another one has since then.
 #[derive(Debug, Default)]
-struct Due {
-    lines: Vec<String>,
+pub(crate) struct Due {
+    pub(crate) records: Vec<Record>,
     /// Metadata of a file that is gone. They go with it; the process died between the two.
-    left: Option<FileName>,
+    pub(crate) left: Option<FileName>,
 }
 
-fn due(disk: &dyn Disk, place: &Place, sums: &Sums, line: &str, paths: u16) -> anyhow::Result<Due> {
+/// What the note of `record` leads to. Blocks.
+pub(crate) fn due(
+    disk: &dyn Disk,
+    place: &Place,
+    sums: &Sums,
+    record: &Record,
+    paths: u16,
+) -> anyhow::Result<Due> {
     let mut due = Due::default();
-    let Ok(record) = Record::parse(line) else { return Ok(due) };
     let name = FileName::parse(&record.name, paths)?;
     let there = |name: &FileName| match disk.stat(&place.file(name)) {
         Ok(_) => Ok(true),
@@ -188,16 +200,16 @@ fn due(disk: &dyn Disk, place: &Place, sums: &Sums, line: &str, paths: u16) -> a
         Err(error) => Err(error),
     };
     match record.op.act {
-        Act::Create | Act::Update | Act::Link if there(&name)? => due.lines.push(line.to_owned()),
+        Act::Create | Act::Update | Act::Link if there(&name)? => due.records.push(record.clone()),
         Act::Rename => {
             let old = record.extra.as_deref().map(|old| FileName::parse(old, paths)).transpose()?;
             let old = old.map(|old| there(&old)).transpose()?;
             if there(&name)? && old != Some(true) {
-                due.lines.push(line.to_owned());
+                due.records.push(record.clone());
             }
         }
         Act::Delete if !there(&name)? => {
-            due.lines.push(line.to_owned());
+            due.records.push(record.clone());
             sums.remove(&name, true)?;
             if let Some(metadata) = name.metadata()
                 && there(&metadata)?
@@ -205,8 +217,8 @@ fn due(disk: &dyn Disk, place: &Place, sums: &Sums, line: &str, paths: u16) -> a
                 let mtime = disk.stat(&place.file(&metadata))?.mtime;
                 // Members keep what is later than its deletion.
                 let at = record.at.max(u32::try_from(mtime).unwrap_or(0));
-                let line = Record::new(at, Op::own(Act::Delete), metadata.as_str().to_owned());
-                due.lines.push(line.to_string());
+                let op = Op::own(Act::Delete);
+                due.records.push(Record::new(at, op, metadata.as_str().to_owned()));
                 due.left = Some(metadata);
             }
         }
@@ -215,7 +227,13 @@ fn due(disk: &dyn Disk, place: &Place, sums: &Sums, line: &str, paths: u16) -> a
     Ok(due)
 }
 
-fn remove(disk: &dyn Disk, place: &Place, sums: &Sums, name: &FileName) -> anyhow::Result<()> {
+/// Removes metadata that were left. Blocks.
+pub(crate) fn remove(
+    disk: &dyn Disk,
+    place: &Place,
+    sums: &Sums,
+    name: &FileName,
+) -> anyhow::Result<()> {
     disk.remove(&place.file(name))?;
     disk.sync_dir(&place.dir(name.dir()))?;
     sums.remove(name, true)?;

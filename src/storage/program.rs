@@ -154,6 +154,7 @@ async fn on_disk(
     let (figures, timeout) = (Arc::clone(&store), config.network_timeout);
     let gather = Arc::new(move |page: &mut Page| crate::metrics::gather(&figures, page));
     net::metrics::start(config.metrics, timeout, &world, gather, &mut tasks, &stop)?;
+    tasks.spawn(scope("late", service::late::run(Arc::clone(&store), stop.clone())));
     if let Some(log) = &access_log {
         tasks.spawn(Arc::clone(log).run(stop.clone()));
     }

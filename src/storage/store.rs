@@ -38,6 +38,7 @@ use crate::{
         write::WriteError,
     },
     health::Health,
+    owed::Owed,
     parameters::{Parameters, PathPolicy},
     progress::Progress,
     scrub,
@@ -115,6 +116,8 @@ pub(crate) struct Store {
     changing: Vec<tokio::sync::Mutex<()>>,
     /// How often each was taken.
     turns: Vec<AtomicU64>,
+    /// Changes whose records the log refused.
+    owing: Mutex<Vec<(Record, Owed)>>,
     /// The next store path in turn, or the one chosen by free space.
     next_path: AtomicUsize,
 }
@@ -192,6 +195,7 @@ impl Store {
             names: Mutex::new(RecentNames::default()),
             changing,
             turns,
+            owing: Mutex::default(),
             next_path: AtomicUsize::new(0),
         }
     }
@@ -345,6 +349,16 @@ impl Store {
     /// What was recorded changes what is known to be deleted.
     pub(crate) fn bury(&self, records: &[Record]) {
         self.with_tombs(|tombs| records.iter().for_each(|record| tombs.follow(record)));
+    }
+
+    /// Keeps what has happened and could not be recorded: it is recorded later.
+    pub(crate) fn owe(&self, record: Record, owed: Owed) {
+        self.owing.lock().expect("no code panics while holding this lock").push((record, owed));
+    }
+
+    /// All that is owed, to be recorded now or handed back.
+    pub(crate) fn take_owing(&self) -> Vec<(Record, Owed)> {
+        std::mem::take(&mut *self.owing.lock().expect("no code panics while holding this lock"))
     }
 
     /// Whether a file of this name, created at `at`, was deleted here.

@@ -20,10 +20,10 @@ use proto::{
 };
 
 use super::{
-    change::{Changed, fault_of, give_up, log_step, record},
+    change::{Changed, fault_of, give_up, log_step},
     content::Content,
     error::ServiceError,
-    head, read,
+    head, late, read,
 };
 use crate::{
     access_log::name_in,
@@ -116,8 +116,7 @@ pub(super) async fn regenerate(store: &Arc<Store>, body: &[u8]) -> Result<Change
     let job_name = old.clone();
     let renamed = store.on(path).run(move || rename(&shared, &job_name)).await?;
     let Renamed { commit, name: new, record: line, owed } = renamed;
-    let durable = record(store, path, commit, &[line], |_| ()).await?;
-    store.on(path).run(move || owed.forget()).await;
+    let durable = late::record(store, path, commit, vec![(line, owed)]).await?;
     let mut answer = Vec::new();
     Stored { group: store.facts.group, name: new.as_str().to_owned() }.encode(&mut answer);
     Ok(Changed::new(durable, answer))

@@ -11,8 +11,9 @@ use proto::{
 };
 
 use super::{
-    change::{Changed, fault_of, give_up, record},
+    change::{Changed, fault_of, give_up},
     error::ServiceError,
+    late,
 };
 use crate::{
     commit::{Change, Commit, Durability, Step},
@@ -40,40 +41,35 @@ pub(super) async fn run(store: &Arc<Store>, body: &[u8]) -> Result<Changed, Serv
     let shared = Arc::clone(store);
     let (job_name, now) = (name.clone(), store.now());
     let job = move || {
-        let outcome = remove(&shared, &mut commit, &job_name, now);
-        (commit, outcome)
+        let mut gone = Vec::new();
+        let outcome = remove(&shared, &mut commit, &job_name, now, &mut gone);
+        (commit, gone, outcome)
     };
-    let (commit, outcome) = store.on(path).run(job).await;
-    let (records, owed): (Vec<_>, Vec<_>) = match outcome {
-        Ok(removed) => removed.into_iter().unzip(),
-        Err(error) => {
-            if let ServiceError::Write(cause) = &error {
-                give_up(store, path, commit, fault_of(cause));
-                store.counters.count(|s| &mut s.delete, false);
-            }
-            return Err(error);
+    let (commit, gone, outcome) = store.on(path).run(job).await;
+    if let Err(error) = outcome {
+        gone.into_iter().for_each(|(record, owed)| store.owe(record, owed));
+        if let ServiceError::Write(cause) = &error {
+            give_up(store, path, commit, fault_of(cause));
+            store.counters.count(|s| &mut s.delete, false);
         }
-    };
-    // A delete that is not recorded cannot be taken back: its note stays for the next start.
-    let outcome = record(store, path, commit, &records, |_| ()).await;
-    if outcome.is_ok() {
-        store.on(path).run(move || owed.into_iter().for_each(Owed::forget)).await;
+        return Err(error);
     }
+    let outcome = late::record(store, path, commit, gone).await;
     store.counters.count(|s| &mut s.delete, outcome.is_ok());
     store.counters.source_updated(i64::from(now));
     Ok(Changed::new(outcome?, Vec::new()))
 }
 
-/// Performs the steps up to the log; returns the records of what is gone, each with its note: of
-/// the file, and of its metadata if there were some. Blocks.
+/// Performs the steps up to the log; `gone` gets the records of what is gone, each with its note:
+/// of the file, and of its metadata if there were some. Blocks.
 fn remove(
     store: &Store,
     commit: &mut Commit,
     name: &FileName,
     now: u32,
-) -> Result<Vec<(Record, Owed)>, ServiceError> {
+    gone: &mut Vec<(Record, Owed)>,
+) -> Result<(), ServiceError> {
     let (place, file) = store.file(name).ok_or(ServiceError::Invalid("no such store path"))?;
-    let mut gone = Vec::new();
     while let Some(step) = commit.step() {
         match step {
             Step::Name => {
@@ -108,7 +104,7 @@ fn remove(
             log::warn!("remove the sums of {name}, which is deleted: {error}");
         }
     }
-    Ok(gone)
+    Ok(())
 }
 
 /// The time of a deletion: not before the last change of what it deletes, whatever the clock

@@ -17,10 +17,10 @@ use proto::{
 
 use super::{
     BODY_BYTES_MAX,
-    change::{Changed, fault_of, give_up, record},
+    change::{Changed, fault_of, give_up},
     elsewhere,
     error::ServiceError,
-    read,
+    late, read,
 };
 use crate::{
     commit::{Change, Commit, Durability, Step, nothing_to_do},
@@ -63,11 +63,7 @@ pub(super) async fn set(store: &Arc<Store>, body: &[u8]) -> Result<Changed, Serv
     let outcome = match outcome {
         Ok(None) => Ok(nothing_to_do()),
         Ok(Some((commit, line, owed))) => {
-            let outcome = record(store, path, commit, &[line], |_| ()).await;
-            if outcome.is_ok() {
-                store.on(path).run(move || owed.into_iter().for_each(Owed::forget)).await;
-            }
-            outcome
+            late::record(store, path, commit, vec![(line, owed)]).await
         }
         Err((commit, error)) => {
             if let (Some(commit), ServiceError::Write(cause)) = (commit, &error) {
@@ -142,7 +138,7 @@ fn exists(store: &Store, file: &Path, what: &'static str) -> Result<Kind, Servic
     }
 }
 
-type Outcome = Result<Option<(Commit, Record, Option<Owed>)>, (Option<Commit>, ServiceError)>;
+type Outcome = Result<Option<(Commit, Record, Owed)>, (Option<Commit>, ServiceError)>;
 
 /// Decides what has to change (the table of storage.md 3.9) and does it up to the log.
 /// `elsewhere` is when other members have changed them last. Blocks.
@@ -208,14 +204,16 @@ fn noted(
     place: &Place,
     (name, line): (&FileName, &Record),
     content: Option<(&[u8], Builder)>,
-) -> Result<Option<Owed>, WriteError> {
+) -> Result<Owed, WriteError> {
     if content.is_none() {
         // Makes its note itself, also where there is no room for one.
-        return perform(store, commit, place, (name, line), None);
+        let removed = perform(store, commit, place, (name, line), None)?;
+        let gone = || WriteError::disk("remove metadata")(io::ErrorKind::NotFound.into());
+        return removed.ok_or_else(gone);
     }
     let owed = Owed::note(&store.disk, place, line)?;
     match perform(store, commit, place, (name, line), content) {
-        Ok(_) => Ok(Some(owed)),
+        Ok(_) => Ok(owed),
         Err(error) => {
             owed.forget_if(commit.step() <= Some(Step::Name));
             Err(error)
@@ -260,10 +258,6 @@ fn perform(
             }
             (Step::Name, None) => {
                 removed = Owed::remove(&store.disk, place, line, &target)?;
-                if removed.is_none() {
-                    let gone = io::ErrorKind::NotFound.into();
-                    return Err(WriteError::disk("remove metadata")(gone));
-                }
             }
             (Step::SyncDir, _) => {
                 let synced = store.disk.sync_dir(&place.dir(name.dir()));

@@ -19,6 +19,7 @@ mod error;
 mod info;
 mod inventory; // what lies here, for `fdfs resync`
 
+pub(crate) mod late; // records that the log refused when their change was made
 mod metadata;
 mod read; // verified reads, also when a change is under way
 mod replicate; // what peers send

@@ -227,15 +227,15 @@ impl Served {
         body.extend([master.as_bytes(), bytes].concat());
         stored(self.ask(21, &body).await)
     }
+
+    pub(crate) async fn regenerate(&mut self, name: &str) -> Result<String, u8> {
+        stored(self.ask(38, name.as_bytes()).await)
+    }
 }
 
 /// What only the fuzzer asks for.
 #[cfg(feature = "faults")]
 impl Served {
-    pub(crate) async fn regenerate(&mut self, name: &str) -> Result<String, u8> {
-        stored(self.ask(38, name.as_bytes()).await)
-    }
-
     pub(crate) async fn download(&mut self, name: &str) -> Result<Vec<u8>, u8> {
         let (code, body) = self.ask(14, &[&[0; 16][..], &named(name)].concat()).await;
         status(code).map(|()| body)

@@ -158,17 +158,15 @@ async fn store_content(
         Err(failed) => {
             let undo = give_up(store, path, commit, fault_of_service(&failed.error));
             if let Some(placed) = failed.placed {
-                let Placed { name, owed, .. } = *placed;
                 let shared = Arc::clone(store);
-                store.on(path).run(move || take_back(&shared, &name, owed, undo)).await;
+                store.on(path).run(move || take_back(&shared, *placed, undo)).await;
             }
             return Err(failed.error);
         }
     };
+    let (shared, again) = (Arc::clone(store), placed.clone());
+    let undo = move |undo| take_back(&shared, again, undo);
     let Placed { name, record: line, owed } = placed;
-    let (shared, undone) = (Arc::clone(store), name.clone());
-    let again = owed.clone();
-    let undo = move |undo| take_back(&shared, &undone, again, undo);
     let durable = record(store, path, commit, &[line], undo).await?;
     store.on(path).run(move || owed.forget()).await;
     let mut body = Vec::new();
@@ -239,6 +237,7 @@ async fn receive(
 }
 
 /// A file that has its name.
+#[derive(Clone)]
 struct Placed {
     name: FileName,
     record: Record,
@@ -348,15 +347,17 @@ fn fault_of_service(error: &ServiceError) -> Fault {
 }
 
 /// Removes a name that was made but may not be answered, and the note of it. Blocks.
-fn take_back(store: &Store, name: &FileName, owed: Owed, undo: Undo) {
-    let Some((_, file)) = store.file(name).filter(|_| undo == Undo::RemoveName) else { return };
+fn take_back(store: &Store, placed: Placed, undo: Undo) {
+    let Placed { name, record, owed } = placed;
+    let Some((_, file)) = store.file(&name).filter(|_| undo == Undo::RemoveName) else { return };
     match store.disk.remove(&file) {
         Ok(()) => {
-            forget_sums(store, name);
+            forget_sums(store, &name);
             owed.forget();
         }
         Err(error) => {
             log::error!("remove {} after a failed upload: {error}", file.display());
+            store.owe(record, owed);
         }
     }
 }

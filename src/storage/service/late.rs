@@ -1,0 +1,216 @@
+//! Records of changes that have happened although the log refused their records, as on a full
+//! disk: they are made as soon as the log takes records again, so that members become equal
+//! without a restart. Until then notes of them stand ([`crate::owed`]).
+//!
+//! Never makes or repeats a change.
+
+use std::{sync::Arc, time::Duration};
+
+use net::shutdown::Stop;
+use proto::{
+    binlog::{Act, Record},
+    fileid::FileName,
+    ids::StorePath,
+};
+
+use super::{change, error::ServiceError};
+use crate::{
+    commit::{Commit, Durable},
+    owed::{self, Owed},
+    store::Store,
+};
+
+/// Between two tries.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// The last step of a change that cannot be taken back: records it and forgets its notes, or
+/// keeps both for later.
+pub(super) async fn record(
+    store: &Arc<Store>,
+    path: StorePath,
+    commit: Commit,
+    noted: Vec<(Record, Owed)>,
+) -> Result<Durable, ServiceError> {
+    let records: Vec<Record> = noted.iter().map(|(record, _)| record.clone()).collect();
+    let outcome = change::record(store, path, commit, &records, |_| ()).await;
+    if outcome.is_ok() {
+        let forget = move || noted.into_iter().for_each(|(_, owed)| owed.forget());
+        store.on(path).run(forget).await;
+    } else {
+        noted.into_iter().for_each(|(record, owed)| store.owe(record, owed));
+    }
+    outcome
+}
+
+/// Records what is owed, again and again until `stop`.
+pub(crate) async fn run(store: Arc<Store>, mut stop: Stop) {
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.raised() => return,
+            () = tokio::time::sleep(EVERY) => {}
+        }
+        record_all(&store).await;
+    }
+}
+
+/// Tries once to record all that is owed.
+pub(super) async fn record_all(store: &Arc<Store>) {
+    for (record, owed) in store.take_owing() {
+        match record_one(store, &record, owed.clone()).await {
+            Ok(()) => log::info!("made up for a record that the log had refused: {record}"),
+            Err(error) => {
+                log::debug!("still owed to the log: {record}: {error:#}");
+                store.owe(record, owed);
+            }
+        }
+    }
+}
+
+/// Records one change, unless its name has changed again since then, and forgets its note.
+async fn record_one(store: &Arc<Store>, record: &Record, owed: Owed) -> anyhow::Result<()> {
+    let paths = store.places.count();
+    let name = FileName::parse(&record.name, paths)?;
+    let path = name.store_path();
+    // A renaming holds the name that was, as long as it lasts.
+    let held = match (record.op.act, &record.extra) {
+        (Act::Rename, Some(old)) => FileName::parse(old, paths)?,
+        _ => name,
+    };
+    let _alone = store.lock_file(&held).await;
+    anyhow::ensure!(store.takes_changes(path), "its store path is read-only until a restart");
+    let (shared, noted) = (Arc::clone(store), record.clone());
+    let look = move || match shared.places.get(path) {
+        Some(place) => owed::due(&*shared.disk, place, &shared.sums, &noted, paths),
+        None => Ok(owed::Due::default()),
+    };
+    let due = store.on(path).run(look).await?;
+    if !due.records.is_empty() {
+        store.log.append(&due.records).await?;
+        store.bury(&due.records);
+    }
+    let shared = Arc::clone(store);
+    let forget = move || {
+        if let (Some(left), Some(place)) = (&due.left, shared.places.get(path)) {
+            owed::remove(&*shared.disk, place, &shared.sums, left)?;
+        }
+        owed.forget();
+        anyhow::Ok(())
+    };
+    store.on(path).run(forget).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+    use crate::{
+        disk::simulated::{Plan, SimulatedDisk},
+        service::served::{SYNC, Served},
+    };
+
+    const ENOSPC: i32 = 28;
+    const OLD: &str = "a\u{2}old";
+    const NEW: &str = "a\u{2}new";
+
+    #[derive(Clone, Copy, Debug)]
+    enum Operation {
+        Delete,
+        SetMetadata,
+        DeleteMetadata,
+        Regenerate,
+    }
+
+    fn path(name: &str) -> PathBuf {
+        Path::new("/base/data").join(name.trim_start_matches("M00/"))
+    }
+
+    /// A store with an appender that has metadata; then `operation` under `plan`, and another
+    /// try of the log when all is well again. Whether it was answered with success.
+    async fn run(operation: Operation, plan: Plan) -> (bool, u64) {
+        let disk = SimulatedDisk::with_dirs(&["/base", "/base/data", SYNC]);
+        let mut served = Served::open(&disk);
+        let name = served.upload_as(23, b"content").await.unwrap();
+        served.set_metadata(&name, OLD).await.unwrap();
+        disk.plan(plan);
+        let done = match operation {
+            Operation::Delete => served.delete(&name).await.is_ok(),
+            Operation::SetMetadata => served.set_metadata(&name, NEW).await.is_ok(),
+            Operation::DeleteMetadata => served.set_metadata(&name, "").await.is_ok(),
+            Operation::Regenerate => served.regenerate(&name).await.is_ok(),
+        };
+        let effects = disk.effects();
+        disk.plan(Plan::Nothing);
+        record_all(&served.store).await;
+        if served.store.takes_changes(StorePath(0)) {
+            agree(&disk, &name, &format!("{operation:?} {plan:?}"));
+        }
+        served.close().await;
+        (done, effects)
+    }
+
+    /// What has happened to a file is in the log, and nothing else.
+    fn agree(disk: &SimulatedDisk, name: &str, when: &str) {
+        let mut files = disk.files();
+        let log = files.remove(&Path::new(SYNC).join("binlog.000")).unwrap();
+        let log = String::from_utf8(log).unwrap();
+        let metadata = files.remove(&path(&format!("{name}-m")));
+        let is_there = files.contains_key(&path(name));
+        let renamed = log.contains(&format!(" {name}\n")) && log.contains(" R ");
+        let deleted = log.contains(&format!(" D {name}\n"));
+        assert_eq!(is_there, !renamed && !deleted, "{when}: {log}");
+        let changes = log.matches(&format!(" {name}-m\n")).count();
+        let wanted = if metadata == Some(OLD.into()) { 1 } else { 2 };
+        assert_eq!(changes, wanted, "{when}: {log}");
+        let forgotten = log.contains(&format!(" D {name}-m\n"));
+        assert_eq!(forgotten, metadata.is_none(), "{when}: {log}");
+    }
+
+    #[tokio::test]
+    async fn what_the_log_refused_is_recorded_when_it_takes_records_again() {
+        let all = [
+            Operation::Delete,
+            Operation::SetMetadata,
+            Operation::DeleteMetadata,
+            Operation::Regenerate,
+        ];
+        for operation in all {
+            let (done, effects) = run(operation, Plan::Nothing).await;
+            assert!(done, "{operation:?} without a fault");
+            for nth in 1..=effects {
+                run(operation, Plan::Fail(nth, ENOSPC)).await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_has_changed_again_since_then_is_not_recorded_late() {
+        let mut tried = 0;
+        for nth in 1.. {
+            let disk = SimulatedDisk::with_dirs(&["/base", "/base/data", SYNC]);
+            let mut served = Served::open(&disk);
+            let name = served.upload(b"content").await.unwrap();
+            served.set_metadata(&name, OLD).await.unwrap();
+            disk.plan(Plan::Fail(nth, ENOSPC));
+            let refused = served.set_metadata(&name, "").await.is_err();
+            let effects = disk.effects();
+            disk.plan(Plan::Nothing);
+            let is_gone = !disk.files().contains_key(&path(&format!("{name}-m")));
+            if refused && is_gone && served.store.takes_changes(StorePath(0)) {
+                tried += 1;
+                served.set_metadata(&name, NEW).await.unwrap();
+                record_all(&served.store).await;
+                let log = disk.files().remove(&Path::new(SYNC).join("binlog.000")).unwrap();
+                let log = String::from_utf8(log).unwrap();
+                assert!(!log.contains(&format!(" D {name}-m\n")), "{log}");
+                assert!(served.store.take_owing().is_empty());
+            }
+            served.close().await;
+            if effects < nth {
+                break;
+            }
+        }
+        assert!(0 < tried, "the log refused no record");
+    }
+}
