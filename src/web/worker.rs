@@ -60,7 +60,8 @@ impl Worker {
 
     async fn handle(self, app: &Arc<App>, request: Request) -> Result<Response, WebError> {
         app.admit(&request)?;
-        match self {
+        let at_health = matches!(request.segments().as_slice(), ["api", _, "health"]);
+        let done = match self {
             Self::Register => register::handle(app, request).await,
             Self::Login => login::handle(app, request).await,
             Self::Upload => upload::handle(app, request).await,
@@ -72,6 +73,13 @@ impl Worker {
             Self::Admin => admin::handle(app, request).await,
             Self::Share => share::handle(app, request).await,
             Self::Thumb => thumb::handle(app, request).await,
+        };
+        match done {
+            // The check itself is answered before any of these is asked.
+            Err(WebError::NoRoute | WebError::WrongMethod(_)) if at_health => {
+                Err(WebError::WrongMethod("GET, HEAD"))
+            }
+            done => done,
         }
     }
 }

@@ -288,6 +288,17 @@ fn hostile_addresses_are_refused_and_nothing_falls() {
         assert!(matches!(answer.status, 400 | 403 | 405), "{method}: {}", answer.status);
     }
     assert_eq!(person.download(&mine), b"x");
+    // What is there says which methods it has, also beside a route that takes any id.
+    let health = ["admin", "events", "instant", "login", "mydisk", "register", "upload"];
+    let health = health.map(|worker| ("DELETE", format!("/api/{worker}/health"), "GET, HEAD"));
+    let disk = ["rename", "move", "copy", "trash"];
+    let disk = disk.map(|what| ("PATCH", format!("/api/disk/{what}"), "POST"));
+    let shares = ["public", "ranking"];
+    let shares = shares.map(|what| ("PATCH", format!("/api/shares/{what}"), "GET, HEAD"));
+    for (method, path, allow) in health.into_iter().chain(disk).chain(shares) {
+        let answer = drive().ask(method, &path, &[("Cookie", &person.cookie)], b"");
+        assert_eq!((answer.status, answer.header("allow")), (405, Some(allow)), "{path}");
+    }
 }
 
 #[test]
