@@ -257,6 +257,19 @@ fn filled(template: &str, item: &Value, operation: &Value) -> String {
 }
 
 #[test]
+fn every_operation_that_asks_who_it_is_tells_how_it_refuses() {
+    for (template, item) in document()["paths"].as_object().unwrap() {
+        for (verb, operation) in item.as_object().unwrap() {
+            let asks = verb != "parameters" && operation["security"].is_null();
+            // Nobody, a token without the scope, too many wrong tokens.
+            for status in ["401", "403", "429"].iter().filter(|_| asks) {
+                assert!(operation["responses"][*status].is_object(), "{verb} {template}: {status}");
+            }
+        }
+    }
+}
+
+#[test]
 fn every_operation_of_the_document_is_served() {
     let mut seen = 0;
     for (template, item) in document()["paths"].as_object().unwrap() {
