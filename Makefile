@@ -66,12 +66,15 @@ nginx-module:
 
 # Test
 
-.PHONY: check test
+.PHONY: check test test-schema
 check: deps ## format, lints, documentation, house rules, unit tests
 	@tests/run.sh lint unit
 
 test: deps-test ## everything: every layer in order, with one total at the end
 	@tests/run.sh all
+
+test-schema: deps-test ## whatever the OpenAPI document allows, asked of a running drive; 10 minutes
+	@tests/schema/run.sh
 
 test-%: deps-test
 	@tests/run.sh $*

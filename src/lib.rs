@@ -55,6 +55,6 @@
 //! `tests/tidy.rs` keeps this, and the finer walls inside the crates. `tests/fuzz` feeds what reads
 //! foreign bytes, `tests/crash` kills the daemons and their disks, `tests/sim` runs whole groups
 //! under faults in one thread. `tests/system` proves the store, `tests/clients` that libraries of
-//! others can use it, `tests/web` and `tests/browser` the drive, `tests/module` the module;
-//! `Makefile` is the menu, and `conf/stack.sh` runs the
-//! whole on one machine.
+//! others can use it, `tests/web` and `tests/browser` the drive, `tests/module` the module; by name
+//! only, `tests/schema` asks the drive whatever the OpenAPI document allows. `Makefile` is the
+//! menu, and `conf/stack.sh` runs the whole on one machine.
