@@ -4,7 +4,7 @@
 //! the next. Reports only; no handler waits for it, and it never touches stored files.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
@@ -161,21 +161,20 @@ impl Reporter {
         };
         let mut body = Vec::new();
         join.encode(&mut body);
-        let answer = exchange(conn, Command::StorageJoin, &body).await?;
-        let answer = JoinAnswer::decode(&answer)?;
-        self.trackers().joined.insert(tracker);
+        let answer = exchange(conn, Command::StorageJoin, &body).await;
+        if matches!(answer, Err(AskError::Refused(Status::EFAULT))) {
+            self.trackers().strangers.insert(tracker);
+        }
+        let answer = JoinAnswer::decode(&answer?)?;
+        self.trackers().joined.insert(tracker, answer.state);
         Ok(answer.state)
     }
 
     /// What we know of our own state (storage.md 6.4).
     fn own_state(&self) -> ReportedState {
-        let joined = self.trackers().joined.len();
         match self.peers.own_state() {
             Some(state) => ReportedState::Known(state),
-            None if self.config.trackers.len() <= joined.max(1) => {
-                ReportedState::Known(StorageState::Init)
-            }
-            None => ReportedState::Unknown,
+            None => self.trackers().own_state(self.config.trackers.len()),
         }
     }
 
@@ -342,19 +341,37 @@ impl Reporter {
 /// What the trackers have said of us.
 #[derive(Debug, Default)]
 struct Trackers {
-    /// Those that have accepted a join.
-    joined: BTreeSet<SocketAddr>,
+    /// Those that have accepted a join, and the state that they answered.
+    joined: BTreeMap<SocketAddr, StorageState>,
+    /// Those that refused one because they do not know us, nor we our state.
+    strangers: BTreeSet<SocketAddr>,
     /// Those that do not know the source of our files, the present one.
     without_source: BTreeSet<SocketAddr>,
 }
 
 impl Trackers {
+    /// Our state where no list of members has it yet. Only the leader sends lists, and it may be
+    /// the one that does not know us: then the word of another tracker counts, and if all have
+    /// been heard and none knows us, we are new to them.
+    fn own_state(&self, count: usize) -> ReportedState {
+        let gone = [StorageState::Deleted, StorageState::IpChanged];
+        let told = self.joined.values().filter(|state| !gone.contains(state));
+        if let Some(state) = told.max_by_key(|state| **state as u8) {
+            return ReportedState::Known(*state);
+        }
+        let heard = self.strangers.iter().filter(|at| !self.joined.contains_key(at)).count();
+        match count <= (self.joined.len() + heard).max(1) {
+            true => ReportedState::Known(StorageState::Init),
+            false => ReportedState::Unknown,
+        }
+    }
+
     /// This one does not know the source; true if that is what all say that we have joined, and
     /// they are the most of `count`.
     fn lacks_source(&mut self, tracker: SocketAddr, count: usize) -> bool {
         self.without_source.insert(tracker);
         let most = count < self.joined.len().saturating_mul(2);
-        most && self.joined.is_subset(&self.without_source)
+        most && self.joined.keys().all(|at| self.without_source.contains(at))
     }
 
     /// This one knows it, whatever it said before.
@@ -378,10 +395,37 @@ fn megabytes(space: port::Space) -> Space {
 mod tests {
     use super::*;
 
+    fn at(last: u8) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, last], 22122))
+    }
+
+    #[test]
+    fn a_leader_that_does_not_know_us_is_told_the_state_that_another_tracker_answered() {
+        let known = ReportedState::Known;
+        let mut trackers = Trackers::default();
+        assert_eq!(trackers.own_state(1), known(StorageState::Init), "nobody else to ask");
+        assert_eq!(trackers.own_state(2), ReportedState::Unknown);
+        trackers.strangers.insert(at(1));
+        assert_eq!(trackers.own_state(2), ReportedState::Unknown, "another one may know us");
+        trackers.joined.insert(at(2), StorageState::Online);
+        assert_eq!(trackers.own_state(2), known(StorageState::Online));
+        assert_eq!(trackers.own_state(3), known(StorageState::Online));
+    }
+
+    #[test]
+    fn a_storage_that_no_tracker_knows_any_more_is_new_to_all() {
+        let mut trackers = Trackers { strangers: [at(1)].into(), ..Trackers::default() };
+        assert_eq!(trackers.own_state(2), ReportedState::Unknown);
+        trackers.strangers.insert(at(2));
+        assert_eq!(trackers.own_state(2), ReportedState::Known(StorageState::Init));
+        trackers.joined.insert(at(2), StorageState::Deleted);
+        assert_eq!(trackers.own_state(2), ReportedState::Known(StorageState::Init));
+    }
+
     #[test]
     fn what_a_tracker_said_of_the_source_lasts_until_it_says_otherwise() {
-        let at = |last: u8| SocketAddr::from(([10, 0, 0, last], 22122));
-        let mut trackers = Trackers { joined: [at(1), at(2)].into(), ..Trackers::default() };
+        let joined = [at(1), at(2)].map(|at| (at, StorageState::Online)).into();
+        let mut trackers = Trackers { joined, ..Trackers::default() };
         assert!(!trackers.lacks_source(at(1), 3));
         trackers.knows_source(at(1));
         assert!(!trackers.lacks_source(at(2), 3), "the first one knows it by now");

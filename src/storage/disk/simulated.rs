@@ -29,6 +29,8 @@ pub enum Plan {
     NoInode,
     /// The same, until the process dies before this effect.
     NoInodeThenDie(u64),
+    /// There is no room: no file can be made or grow.
+    Full,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +48,9 @@ struct Content {
     /// As it was set; a file that was only written has that of the clock.
     mtime: Option<i64>,
 }
+
+/// There is no room.
+const ENOSPC: i32 = 28;
 
 /// What the clock of this disk always shows.
 const NOW: i64 = 1_700_000_000;
@@ -179,16 +184,50 @@ impl SimulatedDisk {
         files.collect()
     }
 
+    /// Changes one bit of the file at `path`, behind everybody's back; `at` is taken round.
+    pub fn damage(&self, path: &Path, at: usize) -> bool {
+        let mut world = self.lock();
+        let Some(Node::File(content)) = world.cached.get(path).copied() else { return false };
+        let content = &mut world.contents[content];
+        for bytes in [&mut content.cached, &mut content.durable] {
+            let place = at.checked_rem(bytes.len());
+            if let Some(byte) = place.and_then(|place| bytes.get_mut(place)) {
+                *byte ^= 1;
+            }
+        }
+        true
+    }
+
+    /// The disk after all that was below `dir` is gone.
+    #[must_use]
+    pub fn emptied(&self, dir: &Path) -> Self {
+        let mut world = self.lock().clone();
+        world.cached.retain(|path, _| path == dir || !path.starts_with(dir));
+        world.durable.retain(|path, _| path == dir || !path.starts_with(dir));
+        Self { world: Arc::new(Mutex::new(world)) }
+    }
+
     fn lock(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap()
     }
 
+    /// Refuses what would make a file longer than it is, if there is no room.
+    fn grow(&self, content: usize, len: usize) -> io::Result<()> {
+        let world = self.lock();
+        let grows = world.contents[content].cached.len() < len;
+        match world.plan {
+            Plan::Full if grows => Err(io::Error::from_raw_os_error(ENOSPC)),
+            _ => Ok(()),
+        }
+    }
+
     /// Counts an effect that needs an inode.
     fn making(&self) -> io::Result<MutexGuard<'_, World>> {
-        const ENOSPC: i32 = 28;
         let world = self.effect()?;
         match world.plan {
-            Plan::NoInode | Plan::NoInodeThenDie(_) => Err(io::Error::from_raw_os_error(ENOSPC)),
+            Plan::NoInode | Plan::NoInodeThenDie(_) | Plan::Full => {
+                Err(io::Error::from_raw_os_error(ENOSPC))
+            }
             _ => Ok(world),
         }
     }
@@ -384,8 +423,9 @@ impl Disk for SimulatedDisk {
     }
 
     fn space(&self, _path: &Path) -> io::Result<Space> {
-        let _world = self.effect()?;
-        Ok(Space { total: 1 << 40, free: 1 << 39 })
+        let world = self.effect()?;
+        let free = if world.plan == Plan::Full { 0 } else { 1 << 39 };
+        Ok(Space { total: 1 << 40, free })
     }
 }
 
@@ -397,6 +437,7 @@ impl DiskFile for SimulatedFile {
             content.resize(content.len().max(at + bytes.len()), 0);
             content[at..at + bytes.len()].copy_from_slice(bytes);
         };
+        self.disk.grow(self.content, at + bytes.len())?;
         match self.disk.effect() {
             Ok(mut world) => {
                 write(&mut world, bytes);
@@ -431,6 +472,7 @@ impl DiskFile for SimulatedFile {
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {
+        self.disk.grow(self.content, len as usize)?;
         self.disk.effect()?.contents[self.content].cached.resize(len as usize, 0);
         Ok(())
     }
@@ -440,7 +482,8 @@ impl DiskFile for SimulatedFile {
         Ok(())
     }
 
-    fn reserve(&self, _offset: u64, _len: u64) -> io::Result<()> {
+    fn reserve(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.disk.grow(self.content, (offset + len) as usize)?;
         self.disk.effect().map(|_| ())
     }
 

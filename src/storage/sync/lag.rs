@@ -78,9 +78,8 @@ async fn look(
 ) -> io::Result<(Lag, Position)> {
     let file = mark_file(shared, id, &peer.address.to_string())?;
     let mark = shared.store.gate.run(move || file.load()).await?.unwrap_or_default();
-    let Mark { binlog_index, binlog_offset, need_sync_old, sync_old_done, until_timestamp, .. } =
-        mark;
-    let role = Role { fills: need_sync_old, filled: sync_old_done, until: until_timestamp };
+    let Mark { binlog_index, binlog_offset, need_sync_old, sync_old_done, .. } = mark;
+    let role = Role { fills: need_sync_old, filled: sync_old_done };
     let marked = Position { file: binlog_index, offset: binlog_offset };
     let known = shared.store.progress.peers().get(&id).cloned().unwrap_or_default();
     // A sender at work is ahead of its mark; without one the mark is all that counts.
@@ -192,7 +191,7 @@ mod tests {
         let (lag, clear) = lag_of(&lines, 0, Role::default());
         assert_eq!(lag, Lag { records: 2, bytes: 2 * len, secs: 80 });
         assert_eq!(clear.offset, len, "what others made is not for it");
-        let all = Role { fills: true, filled: false, until: 50 };
+        let all = Role { fills: true, filled: false };
         assert_eq!(lag_of(&lines, 0, all).0, Lag { records: 4, bytes: 4 * len, secs: 90 });
         assert_eq!(lag_of(&lines, 2 * len, Role::default()).0.records, 1);
         let (none, clear) = lag_of(&lines, 4 * len, Role::default());

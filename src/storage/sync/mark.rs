@@ -149,8 +149,8 @@ impl Course {
 
     /// What we are to the peer.
     pub(super) fn role(&self) -> Role {
-        let Mark { need_sync_old, sync_old_done, until_timestamp, .. } = self.mark;
-        Role { fills: need_sync_old, filled: sync_old_done, until: until_timestamp }
+        let Mark { need_sync_old, sync_old_done, .. } = self.mark;
+        Role { fills: need_sync_old, filled: sync_old_done }
     }
 
     /// The peer has its initial copy.

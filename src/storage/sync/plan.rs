@@ -48,18 +48,20 @@ pub struct Role {
     pub fills: bool,
     /// It has the initial copy.
     pub filled: bool,
-    /// Replicated records up to this time belong to the initial copy.
-    pub until: u32,
 }
 
 /// Whether a record is to be sent at all (sync.md 5.5). A record of a change that a peer made
 /// goes only to a new member that we fill; its content is brought by the record of the creation.
+///
+/// All that there are, whatever their time: what the new member made itself before it lost its
+/// disk nobody else sends, and the clocks of members may be wrong. The others send it what they
+/// made from the time on that the tracker named; to get a change from both does no harm.
 pub fn is_wanted(record: &Record, role: &Role) -> bool {
     if !record.op.replica {
         return true;
     }
     let carried = matches!(record.op.act, Act::Append | Act::Modify | Act::Truncate);
-    !carried && role.fills && !role.filled && record.at <= role.until
+    !carried && role.fills && !role.filled
 }
 
 /// Names that a record is about: two records with a common one must not overtake each other.
