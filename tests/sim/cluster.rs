@@ -5,7 +5,7 @@
 //! killed finds all that it wrote, one that lost its power what it had synced and a part of the
 //! rest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use net::shutdown::Stop;
 use proto::metadata::Metadata;
 use storage::disk::port::Disk;
-use storage::disk::simulated::{Chance, SimulatedDisk};
+use storage::disk::simulated::{Chance, Plan, SimulatedDisk};
 use turmoil::{Builder, Sim};
 
 use crate::support::checker::{Held, Members};
@@ -31,11 +31,26 @@ const TICK: Duration = Duration::from_millis(5);
 /// Far beyond any run, which ends by itself.
 const DURATION: Duration = Duration::from_secs(3600);
 
+/// What an effect that fails says.
+const EIO: i32 = 5;
+/// Passes of the scrub follow one another as the storm goes on.
+const SCRUB: &str = "scrub_start_after = 5\nscrub_interval = 15\n";
+
 /// How a storage ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     Kill,
     PowerLoss,
+}
+
+/// What goes wrong with a disk while its daemon runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DiskFault {
+    /// There is no room any more.
+    Full,
+    /// The effect of this number, counted from now, fails.
+    Once(u64),
+    Over,
 }
 
 /// What outlives the processes of a storage.
@@ -44,6 +59,12 @@ struct Machine {
     disk: SimulatedDisk,
     lives: u64,
     clock_off_millis: i64,
+    /// An effect of the disk fails, or failed, since the daemon began: what it may do no more
+    /// with that disk it does again after a start (testing.md R6).
+    has_failed: bool,
+    full: bool,
+    /// What the daemon said when it ended by itself.
+    ended: Option<String>,
 }
 
 pub(crate) struct Cluster<'a> {
@@ -52,6 +73,7 @@ pub(crate) struct Cluster<'a> {
     machines: Vec<Arc<Mutex<Machine>>>,
     chance: Chance,
     up: BTreeMap<String, bool>,
+    hanging: BTreeSet<String>,
 }
 
 /// A node's address: the simulated network counts from 192.168.0.1, in the order of adding.
@@ -70,8 +92,9 @@ pub(crate) fn storage_address(number: usize) -> std::net::SocketAddr {
 }
 
 impl<'a> Cluster<'a> {
-    /// Starts all trackers and storages of `group1`; state files of trackers go below `dir`.
-    pub(crate) fn start(seed: Seed, dir: &Path, clocks_off_millis: &[i64]) -> Self {
+    /// Starts all trackers and storages of `group1`; state files of trackers go below `dir`,
+    /// `lines` into the storages' configuration.
+    pub(crate) fn start(seed: Seed, dir: &Path, clocks_off_millis: &[i64], lines: &str) -> Self {
         let mut sim = Builder::new()
             .tick_duration(TICK)
             .simulation_duration(DURATION)
@@ -96,32 +119,53 @@ impl<'a> Cluster<'a> {
             });
             up.insert(format!("tracker{number}"), true);
         }
-        let mut machines = Vec::new();
+        let mut cluster = Self {
+            sim,
+            dir: dir.to_owned(),
+            machines: Vec::new(),
+            chance,
+            up,
+            hanging: BTreeSet::new(),
+        };
         for number in 0..STORAGES {
-            let base = dir.join(format!("storage{number}"));
-            let conf = storage_conf(&base);
-            let clock_off_millis = clocks_off_millis.get(number).copied().unwrap_or(0);
-            let machine = Machine { disk: fresh_disk(&base), lives: 0, clock_off_millis };
-            let machine = Arc::new(Mutex::new(machine));
-            machines.push(Arc::clone(&machine));
-            let seed = seed.child(&format!("storage{number}"));
-            sim.host(format!("storage{number}"), move || {
-                let conf = conf.clone();
-                let (disk, world): (Arc<dyn Disk>, _) = {
-                    let mut machine = machine.lock().expect("one thread");
-                    machine.lives += 1;
-                    let seed = seed.child(&format!("life{}", machine.lives));
-                    (Arc::new(machine.disk.clone()), world(seed, machine.clock_off_millis))
-                };
-                async move {
-                    trace::name_node(&format!("storage{number}"));
-                    let (_stopper, stop) = Stop::pair();
-                    storage::simulate(&conf, disk, world, stop).await.map_err(Into::into)
-                }
-            });
-            up.insert(format!("storage{number}"), true);
+            let off = clocks_off_millis.get(number).copied().unwrap_or(0);
+            cluster.add_storage(number, seed.child(&format!("storage{number}")), off, lines);
         }
-        Self { sim, dir: dir.to_owned(), machines, chance, up }
+        cluster
+    }
+
+    fn add_storage(&mut self, number: usize, seed: Seed, clock_off_millis: i64, lines: &str) {
+        let base = self.dir.join(format!("storage{number}"));
+        let conf = storage_conf(&base, lines);
+        let machine = Machine {
+            disk: fresh_disk(&base),
+            lives: 0,
+            clock_off_millis,
+            has_failed: false,
+            full: false,
+            ended: None,
+        };
+        let machine = Arc::new(Mutex::new(machine));
+        self.machines.push(Arc::clone(&machine));
+        self.sim.host(format!("storage{number}"), move || {
+            let (conf, machine) = (conf.clone(), Arc::clone(&machine));
+            let (disk, world): (Arc<dyn Disk>, _) = {
+                let mut machine = machine.lock().expect("one thread");
+                machine.lives += 1;
+                let seed = seed.child(&format!("life{}", machine.lives));
+                (Arc::new(machine.disk.clone()), world(seed, machine.clock_off_millis))
+            };
+            async move {
+                trace::name_node(&format!("storage{number}"));
+                let (_stopper, stop) = Stop::pair();
+                if let Err(error) = storage::simulate(&conf, disk, world, stop).await {
+                    let mut machine = machine.lock().expect("one thread");
+                    machine.ended = Some(format!("{error:#}"));
+                }
+                Ok(())
+            }
+        });
+        self.up.insert(format!("storage{number}"), true);
     }
 
     /// Lets virtual time pass; a daemon that ends by itself fails the run.
@@ -130,7 +174,91 @@ impl<'a> Cluster<'a> {
         while self.sim.elapsed() < until {
             self.sim.step().map_err(|error| format!("a daemon ended: {error}"))?;
         }
+        for number in 0..STORAGES {
+            let mut machine = self.machines[number].lock().expect("one thread");
+            let Some(why) = machine.ended.take() else { continue };
+            trace::event(format_args!("storage{number} ended: {why}"));
+            if !machine.has_failed && !machine.full {
+                return Err(format!("storage{number} ended: {why}"));
+            }
+            drop(machine);
+            // Whoever looks after daemons starts them again.
+            self.stop_storage(number, End::Kill);
+        }
         Ok(())
+    }
+
+    fn machine(&self, number: usize) -> std::sync::MutexGuard<'_, Machine> {
+        self.machines[number].lock().expect("one thread")
+    }
+
+    pub(crate) fn is_full(&self, number: usize) -> bool {
+        self.machine(number).full
+    }
+
+    pub(crate) fn disk_fault(&self, number: usize, fault: DiskFault) {
+        trace::event(format_args!("disk of storage{number}: {fault:?}"));
+        let mut machine = self.machine(number);
+        machine.full = fault == DiskFault::Full;
+        machine.has_failed |= matches!(fault, DiskFault::Once(_));
+        machine.disk.plan(match fault {
+            DiskFault::Full => Plan::Full,
+            DiskFault::Once(effect) => Plan::Fail(effect, EIO),
+            DiskFault::Over => Plan::Nothing,
+        });
+    }
+
+    /// Damages a stored file that another running member holds as well, whole: which one and
+    /// where follow from `which` and `place`.
+    pub(crate) fn damage(&self, number: usize, which: u64, place: u64) -> bool {
+        let own = self.files(number);
+        let others: Vec<_> =
+            (0..STORAGES).filter(|n| *n != number).map(|n| self.files(n)).collect();
+        let safe = |(id, copy): &(&String, &Held)| {
+            0 < copy.length && others.iter().all(|files| files.get(*id) == Some(*copy))
+        };
+        let found: Vec<&String> = own.iter().filter(safe).map(|(id, _)| id).collect();
+        let pick = |from: u64, count: usize| usize::try_from(from % count.max(1) as u64);
+        let Some(id) = found.get(pick(which, found.len()).expect("small")) else { return false };
+        let name = id.trim_start_matches("group1/M00/");
+        let path = self.dir.join(format!("storage{number}/store0/data")).join(name);
+        trace::event(format_args!("damage {id} at storage{number}"));
+        self.machine(number).disk.damage(&path, pick(place, 1 << 20).expect("small"))
+    }
+
+    pub(crate) fn hangs(&self, node: &str) -> bool {
+        self.hanging.contains(node)
+    }
+
+    /// Nobody hears from the node for a while, nor does it hear; nothing is lost.
+    pub(crate) fn hang(&mut self, node: &str) {
+        trace::event(format_args!("{node} hangs"));
+        for other in self.up.keys().filter(|other| *other != node) {
+            self.sim.hold(node, other.as_str());
+        }
+        self.hanging.insert(node.to_owned());
+    }
+
+    pub(crate) fn go_on(&mut self, node: &str) {
+        trace::event(format_args!("{node} goes on"));
+        for other in self.up.keys().filter(|other| *other != node) {
+            self.sim.release(node, other.as_str());
+        }
+        self.hanging.remove(node);
+    }
+
+    /// A member that is started with an empty disk, or one whose store path was replaced.
+    pub(crate) fn wipe(&mut self, number: usize, everything: bool) {
+        trace::event(format_args!("storage{number} is wiped, everything: {everything}"));
+        self.stop_storage(number, End::Kill);
+        let base = self.dir.join(format!("storage{number}"));
+        let mut machine = self.machine(number);
+        machine.disk = match everything {
+            true => fresh_disk(&base),
+            false => machine.disk.emptied(&base.join("store0")),
+        };
+        drop(machine);
+        self.start_node(&format!("storage{number}"));
     }
 
     pub(crate) fn is_up(&self, node: &str) -> bool {
@@ -142,6 +270,7 @@ impl<'a> Cluster<'a> {
         trace::event(format_args!("{name} {end:?}"));
         self.sim.crash(name.as_str());
         let mut machine = self.machines[number].lock().expect("one thread");
+        (machine.has_failed, machine.full, machine.ended) = (false, false, None);
         machine.disk = match end {
             End::Kill => machine.disk.after_kill(),
             End::PowerLoss => machine.disk.after_power_loss(&mut self.chance),
@@ -185,6 +314,18 @@ impl<'a> Cluster<'a> {
 
     /// Everything runs, and everybody reaches everybody.
     pub(crate) fn heal(&mut self) {
+        for number in 0..STORAGES {
+            let has_failed = self.machine(number).has_failed;
+            let full = self.is_full(number);
+            if has_failed {
+                self.stop_storage(number, End::Kill);
+            } else if full {
+                self.disk_fault(number, DiskFault::Over);
+            }
+        }
+        for node in std::mem::take(&mut self.hanging) {
+            self.go_on(&node);
+        }
         let down: Vec<String> =
             self.up.iter().filter(|(_, up)| !**up).map(|(name, _)| name.clone()).collect();
         down.iter().for_each(|name| self.start_node(name));
@@ -261,14 +402,15 @@ fn tracker_conf(base: &Path) -> PathBuf {
     put(&base.join("tracker.conf"), &text)
 }
 
-fn storage_conf(base: &Path) -> PathBuf {
+fn storage_conf(base: &Path, lines: &str) -> PathBuf {
     let trackers: String =
         tracker_addresses().iter().map(|at| format!("tracker_server = {at}\n")).collect();
     let text = format!(
         "group_name = group1\nbase_path = {base}\nstore_path0 = {base}/store0\n\
          port = {STORAGE_PORT}\nsubdir_count_per_path = 2\nheart_beat_interval = 1\n\
          stat_report_interval = 1\nconnect_timeout = 1\nnetwork_timeout = 3\n\
-         sync_wait_msec = 20\nsync_binlog_buff_interval = 1\nwrite_mark_file_freq = 5\n{trackers}",
+         sync_wait_msec = 20\nsync_binlog_buff_interval = 1\nwrite_mark_file_freq = 5\n\
+         {SCRUB}{trackers}{lines}",
         base = base.display()
     );
     std::fs::create_dir_all(base.join("store0")).expect("the directory of the test is ours");

@@ -4,7 +4,8 @@
 //!
 //! `sim` runs fresh seeds for `TIME` seconds, or `N` of them, each in a process of its own, `JOBS`
 //! at once, and some twice: their traces must be the same. `SEED=0x…` runs that one again, and
-//! `TRACE=1` prints its trace. A failure prints its seed and keeps history and trace.
+//! `TRACE=1` prints its trace. With `ROUGH=1` disks also fill up and fail. A failure prints its
+//! seed and keeps history and trace. For long runs: `CARGO_PROFILE_DEV_OPT_LEVEL=2 N=10000`.
 
 #![allow(clippy::disallowed_methods, reason = "tests keep their own time and write plain files")]
 #![allow(clippy::print_stdout, reason = "seeds and figures")]
@@ -24,6 +25,7 @@ mod entropy; // chance of the kernel's, from the seed
 mod run; // one seed
 mod runner; // many seeds, each in a process of its own
 mod trace; // all that happens
+mod weather; // which faults, how often
 mod world; // the ports of a node
 
 use std::process::ExitCode;
