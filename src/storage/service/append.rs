@@ -166,7 +166,8 @@ fn rename(store: &Store, old: &FileName) -> Result<Renamed, ServiceError> {
         if let Err(error) = outcome {
             owed.forget_if(step == Step::Name);
             give_up(store, path, commit, fault_of(&error));
-            return Err(error.into());
+            let error = ServiceError::from(error);
+            return Err(if step == Step::Name { error } else { error.uncertain() });
         }
         commit.done();
     }
@@ -305,7 +306,8 @@ pub(super) async fn record_edit(
     let forgotten = store.on(path).run(move || note.forget(&*shared.disk, full)).await;
     if let Err(error) = forgotten {
         give_up(store, path, commit, Fault::Disk);
-        return Err(WriteError::disk("remove the note of an edit")(error).into());
+        let error = WriteError::disk("remove the note of an edit")(error);
+        return Err(ServiceError::from(error).uncertain());
     }
     match commit.done() {
         Next::Answer(durable) => Ok(durable),
@@ -432,12 +434,14 @@ pub(super) fn apply_edit(
             Step::Log | Step::Forget => break,
         };
         if let Err(error) = outcome {
-            if give_up(store, path, commit, fault_of(&error)) == Undo::RemoveName
+            let undo = give_up(store, path, commit, fault_of(&error));
+            if undo == Undo::RemoveName
                 && let Err(error) = store.disk.remove(&note_path)
             {
                 log::error!("remove {}: {error}", note_path.display());
             }
-            return Err(error.into());
+            let error = ServiceError::from(error);
+            return Err(if undo == Undo::Nothing { error.uncertain() } else { error });
         }
         commit.done();
     }

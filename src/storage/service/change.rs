@@ -82,7 +82,8 @@ pub(crate) async fn log_step(
             let fault = if matches!(error, LogError::Lost) { Fault::Sync } else { Fault::Disk };
             let how = give_up(store, path, commit, fault);
             store.on(path).run(move || undo(how)).await;
-            Err(error.into())
+            let error = ServiceError::from(error);
+            Err(if how == Undo::Nothing { error.uncertain() } else { error })
         }
     }
 }

@@ -47,12 +47,13 @@ pub(super) async fn run(store: &Arc<Store>, body: &[u8]) -> Result<Changed, Serv
     };
     let (commit, gone, outcome) = store.on(path).run(job).await;
     if let Err(error) = outcome {
+        let has_begun = !gone.is_empty();
         gone.into_iter().for_each(|(record, owed)| store.owe(record, owed));
         if let ServiceError::Write(cause) = &error {
             give_up(store, path, commit, fault_of(cause));
             store.counters.count(|s| &mut s.delete, false);
         }
-        return Err(error);
+        return Err(if has_begun { error.uncertain() } else { error });
     }
     let outcome = late::record(store, path, commit, gone).await;
     store.counters.count(|s| &mut s.delete, outcome.is_ok());

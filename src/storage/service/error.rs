@@ -47,12 +47,21 @@ pub(crate) enum ServiceError {
     NoSecondCopy,
     #[error("record")]
     Log(#[from] LogError),
+    /// The change has been made, or a restart makes it, and cannot be taken back; but it is not
+    /// recorded. A status would say that nothing has happened: there is no answer.
+    #[error("changed, but not finished")]
+    Uncertain(#[source] Box<ServiceError>),
     /// The peer is gone or too slow: there is nobody to answer.
     #[error("connection")]
     Conn(#[from] ConnError),
 }
 
 impl ServiceError {
+    /// The same, of a change that cannot be taken back.
+    pub(crate) fn uncertain(self) -> Self {
+        Self::Uncertain(Box::new(self))
+    }
+
     /// What a read of the file called `name` ended with.
     pub(crate) fn of_read(name: &FileName, error: ReadError) -> Self {
         match error {
@@ -64,7 +73,7 @@ impl ServiceError {
         }
     }
 
-    /// The status byte of the answer; `None` when the connection is past answering.
+    /// The status byte of the answer; `None` if there is to be none, and the connection ends.
     pub(crate) fn status(&self) -> Option<Status> {
         let os = |error: &io::Error| match (error.kind(), error.raw_os_error()) {
             (io::ErrorKind::NotFound, _) => Status::ENOENT,
@@ -89,7 +98,7 @@ impl ServiceError {
             Self::Log(LogError::Refused(error)) => os(error),
             Self::Log(LogError::Lost) => Status::EIO,
             Self::Log(LogError::Record(_)) => Status::EINVAL,
-            Self::Conn(_) => return None,
+            Self::Uncertain(_) | Self::Conn(_) => return None,
         })
     }
 
@@ -99,6 +108,7 @@ impl ServiceError {
             Self::Write(_)
             | Self::Damaged { .. }
             | Self::Log(LogError::Refused(_) | LogError::Lost) => true,
+            Self::Uncertain(error) => error.is_ours(),
             Self::Read(error) => error.kind() != io::ErrorKind::NotFound,
             _ => false,
         }

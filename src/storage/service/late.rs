@@ -107,7 +107,7 @@ mod tests {
     use super::*;
     use crate::{
         disk::simulated::{Plan, SimulatedDisk},
-        service::served::{SYNC, Served},
+        service::served::{SYNC, Served, UNANSWERED},
     };
 
     const ENOSPC: i32 = 28;
@@ -127,18 +127,18 @@ mod tests {
     }
 
     /// A store with an appender that has metadata; then `operation` under `plan`, and another
-    /// try of the log when all is well again. Whether it was answered with success.
-    async fn run(operation: Operation, plan: Plan) -> (bool, u64) {
+    /// try of the log when all is well again. What it was answered, and its effects.
+    async fn run(operation: Operation, plan: Plan) -> (Result<(), u8>, u64) {
         let disk = SimulatedDisk::with_dirs(&["/base", "/base/data", SYNC]);
         let mut served = Served::open(&disk);
         let name = served.upload_as(23, b"content").await.unwrap();
         served.set_metadata(&name, OLD).await.unwrap();
         disk.plan(plan);
-        let done = match operation {
-            Operation::Delete => served.delete(&name).await.is_ok(),
-            Operation::SetMetadata => served.set_metadata(&name, NEW).await.is_ok(),
-            Operation::DeleteMetadata => served.set_metadata(&name, "").await.is_ok(),
-            Operation::Regenerate => served.regenerate(&name).await.is_ok(),
+        let told = match operation {
+            Operation::Delete => served.delete(&name).await,
+            Operation::SetMetadata => served.set_metadata(&name, NEW).await,
+            Operation::DeleteMetadata => served.set_metadata(&name, "").await,
+            Operation::Regenerate => served.regenerate(&name).await.map(drop),
         };
         let effects = disk.effects();
         disk.plan(Plan::Nothing);
@@ -146,8 +146,14 @@ mod tests {
         if served.store.takes_changes(StorePath(0)) {
             agree(&disk, &name, &format!("{operation:?} {plan:?}"));
         }
+        if told.is_err_and(|status| status != UNANSWERED) {
+            let files = disk.files();
+            let metadata = files.get(&path(&format!("{name}-m")));
+            let is_there = files.contains_key(&path(&name));
+            assert!(is_there && metadata == Some(&OLD.into()), "{operation:?} {plan:?}: refused");
+        }
         served.close().await;
-        (done, effects)
+        (told, effects)
     }
 
     /// What has happened to a file is in the log, and nothing else.
@@ -176,10 +182,10 @@ mod tests {
             Operation::Regenerate,
         ];
         for operation in all {
-            let (done, effects) = run(operation, Plan::Nothing).await;
-            assert!(done, "{operation:?} without a fault");
+            let (told, effects) = run(operation, Plan::Nothing).await;
+            assert_eq!(told, Ok(()), "{operation:?} without a fault");
             for nth in 1..=effects {
-                run(operation, Plan::Fail(nth, ENOSPC)).await;
+                _ = run(operation, Plan::Fail(nth, ENOSPC)).await;
             }
         }
     }

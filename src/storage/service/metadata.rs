@@ -66,10 +66,11 @@ pub(super) async fn set(store: &Arc<Store>, body: &[u8]) -> Result<Changed, Serv
             late::record(store, path, commit, vec![(line, owed)]).await
         }
         Err((commit, error)) => {
+            let has_begun = commit.as_ref().is_some_and(|commit| Some(Step::Name) < commit.step());
             if let (Some(commit), ServiceError::Write(cause)) = (commit, &error) {
                 give_up(store, path, commit, fault_of(cause));
             }
-            Err(error)
+            Err(if has_begun { error.uncertain() } else { error })
         }
     };
     store.counters.count(|s| &mut s.set_metadata, outcome.is_ok());

@@ -167,13 +167,13 @@ async fn refuse(
     error: &ServiceError,
     unread: u64,
 ) -> Result<bool, ConnError> {
-    let status = error.status().unwrap_or(Status::EIO);
     let peer = conn.peer();
     if error.is_ours() {
         log::error!("command {} of {peer}: {}", header.cmd, chain(error));
     } else {
         log::debug!("command {} of {peer}: {}", header.cmd, chain(error));
     }
+    let Some(status) = error.status() else { return Ok(false) };
     conn.refuse(status).await?;
     let discard = conn.discard(unread.min(DISCARD_BYTES_MAX));
     let discarded = tokio::time::timeout(DISCARD_TIME, discard).await;

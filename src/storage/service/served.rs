@@ -45,6 +45,8 @@ use crate::{
 
 /// The status after which a storage closes the connection.
 const EINVAL: u8 = 22;
+/// In place of a status: the connection ended without an answer.
+pub(crate) const UNANSWERED: u8 = 255;
 /// Where the binlog is.
 pub(crate) const SYNC: &str = "/base/data/sync";
 
@@ -150,14 +152,16 @@ impl Served {
         };
         let read = async {
             let mut header = [0; 10];
-            reader.read_exact(&mut header).await.unwrap();
+            if reader.read_exact(&mut header).await.is_err() {
+                return (UNANSWERED, Vec::new());
+            }
             let len = u64::from_be_bytes(header[..8].try_into().unwrap());
             let mut body = vec![0; len as usize];
             reader.read_exact(&mut body).await.unwrap();
             (header[9], body)
         };
         let answer = tokio::join!(write, read).1;
-        if answer.0 == EINVAL {
+        if [EINVAL, UNANSWERED].contains(&answer.0) {
             // It closes the connection.
             (self.client, self.task, self._stopper) = connect(&self.store);
         }
