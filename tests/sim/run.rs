@@ -108,16 +108,7 @@ pub(crate) fn run(seed: Seed, dir: &Path, trace: Option<&Path>) -> Report {
         0
     });
     let events = settled(history.events());
-    let facts = Facts {
-        converged_at: None,
-        cut_off: vec![(0, u64::MAX)],
-        allowed: [Kind::Upload, Kind::Append, Kind::SetMetadata, Kind::Delete, Kind::Read]
-            .into_iter()
-            .flat_map(|kind| REFUSALS.map(|status| (kind, status)))
-            .collect(),
-        errors: Vec::new(),
-    };
-    broken.extend(seen(&events, &facts));
+    broken.extend(seen(&events, &facts()));
     let text = std::fs::read(dir.join("history.jsonl")).expect("it was written");
     drop(cluster);
     let (trace, errors) = trace::end();
@@ -132,6 +123,18 @@ pub(crate) fn run(seed: Seed, dir: &Path, trace: Option<&Path>) -> Report {
         converged_secs,
         trace: trace::fnv(trace, &text),
         violations: broken,
+    }
+}
+
+/// What is judged of answers: members can be out of reach at any time, and refuse.
+fn facts() -> Facts {
+    let kinds = [Kind::Upload, Kind::Append, Kind::SetMetadata, Kind::Delete, Kind::Read];
+    let refused = |kind| REFUSALS.map(|status| (kind, status));
+    Facts {
+        converged_at: None,
+        cut_off: vec![(0, u64::MAX)],
+        allowed: kinds.into_iter().flat_map(refused).collect(),
+        errors: Vec::new(),
     }
 }
 
