@@ -124,16 +124,43 @@ impl Pool {
         body: &[u8],
         answer_max: usize,
     ) -> Result<Bytes, ClientError> {
-        let taken = self.take(server).await?;
-        if taken.is_fresh {
-            return taken.call(request, body, answer_max).await;
+        self.ask_twice(server, request, body, answer_max).await.map_err(|(_, error)| error)
+    }
+
+    /// The same of a change. Where its repetition is refused the first one may have happened all
+    /// the same: a refusal would say that nothing has.
+    pub async fn ask_to_change(
+        &self,
+        server: SocketAddr,
+        request: Header,
+        body: &[u8],
+    ) -> Result<(), ClientError> {
+        match self.ask_twice(server, request, body, 0).await {
+            Ok(_) => Ok(()),
+            Err((Some(first), ClientError::Refused { .. })) => Err(first),
+            Err((_, error)) => Err(error),
         }
-        match taken.call(request, body, answer_max).await {
-            Err(error) if error.is_of_network() => {
-                self.connect(server).await?.call(request, body, answer_max).await
-            }
-            other => other,
-        }
+    }
+
+    /// An error comes behind that of the first try, if there were two.
+    async fn ask_twice(
+        &self,
+        server: SocketAddr,
+        request: Header,
+        body: &[u8],
+        answer_max: usize,
+    ) -> Result<Bytes, (Option<ClientError>, ClientError)> {
+        let taken = self.take(server).await.map_err(|error| (None, error))?;
+        let is_fresh = taken.is_fresh;
+        let first = match taken.call(request, body, answer_max).await {
+            Err(error) if !is_fresh && error.is_of_network() => error,
+            other => return other.map_err(|error| (None, error)),
+        };
+        let again = match self.connect(server).await {
+            Ok(taken) => taken.call(request, body, answer_max).await,
+            Err(error) => Err(error),
+        };
+        again.map_err(|error| (Some(first), error))
     }
 
     /// The right to use one more connection to `server`.

@@ -355,7 +355,7 @@ pub async fn set_metadata(
     SetMetadata { mode, group: file.group, name: file.name.as_str(), pairs: &pairs }
         .encode(&mut body);
     let request = Header::request(Command::SetMetadata, body.len() as u64);
-    pool.ask(server, request, &body, 0).await.map(drop)
+    pool.ask_to_change(server, request, &body).await
 }
 
 /// Reads name/value pairs.

@@ -264,6 +264,37 @@ async fn an_idle_connection_that_died_is_replaced() {
 }
 
 #[tokio::test]
+async fn a_change_that_was_not_answered_and_is_refused_when_repeated_may_have_happened() {
+    let refuses = Arc::new(AtomicUsize::new(0));
+    let told = Arc::clone(&refuses);
+    let storage = Server::start(move |mut conn, mut stop| {
+        let told = Arc::clone(&told);
+        async move {
+            // The first request is answered, the second one not, and all others are refused.
+            while let Ok(Some(header)) = conn.next_request(&mut stop).await {
+                conn.discard(header.body_len).await.unwrap();
+                match told.fetch_add(1, Ordering::Relaxed) {
+                    0 => conn.answer(&[]).await.unwrap(),
+                    1 => return,
+                    _ => conn.refuse(Status::ENOSPC).await.unwrap(),
+                }
+            }
+        }
+    });
+    let pool = client(vec![]).pool().clone();
+    let set = || {
+        let metadata = Metadata::default();
+        let (pool, at) = (pool.clone(), storage.at);
+        async move { storage::set_metadata(&pool, at, &file(), SetMode::Overwrite, &metadata).await }
+    };
+    set().await.unwrap();
+    let error = set().await.unwrap_err();
+    assert!(error.is_of_network(), "{error}");
+    assert_eq!(refuses.load(Ordering::Relaxed), 3, "it was repeated");
+    assert_eq!(set().await.unwrap_err().status(), Status::ENOSPC);
+}
+
+#[tokio::test]
 async fn a_download_that_breaks_is_an_error_and_never_an_end() {
     let breaking = Server::start(|mut conn, mut stop| async move {
         if let Ok(Some(header)) = conn.next_request(&mut stop).await {
