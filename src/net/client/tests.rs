@@ -283,9 +283,9 @@ async fn a_change_that_was_not_answered_and_is_refused_when_repeated_may_have_ha
     });
     let pool = client(vec![]).pool().clone();
     let set = || {
-        let metadata = Metadata::default();
-        let (pool, at) = (pool.clone(), storage.at);
-        async move { storage::set_metadata(&pool, at, &file(), SetMode::Overwrite, &metadata).await }
+        let (pool, at, metadata) = (pool.clone(), storage.at, Metadata::default());
+        let mode = SetMode::Overwrite;
+        async move { storage::set_metadata(&pool, at, &file(), mode, &metadata).await }
     };
     set().await.unwrap();
     let error = set().await.unwrap_err();
