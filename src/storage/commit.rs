@@ -183,9 +183,7 @@ impl Commit {
 
     fn undo(&self, at: Step) -> Undo {
         match (self.change, at) {
-            (Change::Create | Change::Replace | Change::Edit, at) if at <= Step::Name => {
-                Undo::DropTemporary
-            }
+            (change, at) if change != Change::Resize && at <= Step::Name => Undo::DropTemporary,
             (Change::Create, _) | (Change::Edit, Step::SyncDir) => Undo::RemoveName,
             _ => Undo::Nothing,
         }
@@ -261,7 +259,12 @@ mod tests {
         check(Change::Edit, Step::SyncDir, Undo::RemoveName);
         check(Change::Edit, Step::Apply, Undo::Nothing);
         check(Change::Edit, Step::Log, Undo::Nothing);
+        check(Change::Remove, Step::Name, Undo::DropTemporary);
+        check(Change::Remove, Step::SyncDir, Undo::Nothing);
         check(Change::Remove, Step::Log, Undo::Nothing);
+        check(Change::Rename, Step::Name, Undo::DropTemporary);
+        check(Change::Rename, Step::SyncDir, Undo::Nothing);
+        check(Change::Resize, Step::Apply, Undo::Nothing);
     }
 
     #[test]

@@ -140,16 +140,15 @@ pub(crate) fn settle(
     let tail = log.tail().context("read the end of the binlog")?;
     let recorded: HashSet<&str> = tail.lines().collect();
     for place in places.iter() {
-        let (mut lines, mut left) = (String::new(), Vec::new());
+        let (mut lines, mut done) = (String::new(), Vec::new());
         let notes = place.all_owed().context("list the notes of records")?;
         for (_, text) in &notes {
             let line = text.replace("  ", "/");
             // Else somebody else put it there.
             let Ok(record) = Record::parse(&line) else { continue };
-            let due = due(disk, place, sums, &record, places.count());
+            let due = Due::of(disk, place, &record, places.count());
             let due = due.with_context(|| format!("complete {line:?}"))?;
-            left.extend(due.left);
-            for record in due.records {
+            for record in &due.records {
                 let line = record.to_string();
                 if !recorded.contains(line.as_str()) {
                     log::info!("an earlier process had not recorded what it did: {line}");
@@ -157,14 +156,14 @@ pub(crate) fn settle(
                     lines.push('\n');
                 }
             }
+            done.push(due);
         }
         if !lines.is_empty() {
             log.append(&lines)?;
             log.sync()?;
         }
-        // Behind the log: a process that dies here finds them again.
-        for name in &left {
-            remove(disk, place, sums, name).with_context(|| format!("remove {name}"))?;
+        for due in &done {
+            due.finish(disk, place, sums)?;
         }
         for (path, _) in &notes {
             disk.remove(path).with_context(|| format!("remove {}", path.display()))?;
@@ -180,62 +179,66 @@ pub(crate) fn settle(
 #[derive(Debug, Default)]
 pub(crate) struct Due {
     pub(crate) records: Vec<Record>,
-    /// Metadata of a file that is gone. They go with it; the process died between the two.
-    pub(crate) left: Option<FileName>,
+    /// A file that is gone.
+    gone: Option<FileName>,
+    /// Metadata of it that are there. They go with it; the process died between the two.
+    left: Option<FileName>,
 }
 
-/// What the note of `record` leads to. Blocks.
-pub(crate) fn due(
-    disk: &dyn Disk,
-    place: &Place,
-    sums: &Sums,
-    record: &Record,
-    paths: u16,
-) -> anyhow::Result<Due> {
-    let mut due = Due::default();
-    let name = FileName::parse(&record.name, paths)?;
-    let there = |name: &FileName| match disk.stat(&place.file(name)) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    };
-    match record.op.act {
-        Act::Create | Act::Update | Act::Link if there(&name)? => due.records.push(record.clone()),
-        Act::Rename => {
-            let old = record.extra.as_deref().map(|old| FileName::parse(old, paths)).transpose()?;
-            let old = old.map(|old| there(&old)).transpose()?;
-            if there(&name)? && old != Some(true) {
+impl Due {
+    /// What the note of `record` leads to. Blocks.
+    pub(crate) fn of(
+        disk: &dyn Disk,
+        place: &Place,
+        record: &Record,
+        paths: u16,
+    ) -> anyhow::Result<Self> {
+        let mut due = Self::default();
+        let name = FileName::parse(&record.name, paths)?;
+        let there = |name: &FileName| match disk.stat(&place.file(name)) {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        };
+        let is_there = there(&name)?.is_some();
+        match record.op.act {
+            Act::Create | Act::Update | Act::Link if is_there => due.records.push(record.clone()),
+            Act::Rename if is_there => {
+                let old = record.extra.as_deref().map(|old| FileName::parse(old, paths));
+                let old = old.transpose()?.map(|old| there(&old)).transpose()?;
+                if old.flatten().is_none() {
+                    due.records.push(record.clone());
+                }
+            }
+            Act::Delete if !is_there => {
                 due.records.push(record.clone());
+                if let Some(metadata) = name.metadata()
+                    && let Some(found) = there(&metadata)?
+                {
+                    // Members keep what is later than its deletion.
+                    let at = record.at.max(u32::try_from(found.mtime).unwrap_or(0));
+                    let op = Op::own(Act::Delete);
+                    due.records.push(Record::new(at, op, metadata.as_str().to_owned()));
+                    due.left = Some(metadata);
+                }
+                due.gone = Some(name);
             }
+            _ => {}
         }
-        Act::Delete if !there(&name)? => {
-            due.records.push(record.clone());
-            sums.remove(&name, true)?;
-            if let Some(metadata) = name.metadata()
-                && there(&metadata)?
-            {
-                let mtime = disk.stat(&place.file(&metadata))?.mtime;
-                // Members keep what is later than its deletion.
-                let at = record.at.max(u32::try_from(mtime).unwrap_or(0));
-                let op = Op::own(Act::Delete);
-                due.records.push(Record::new(at, op, metadata.as_str().to_owned()));
-                due.left = Some(metadata);
-            }
-        }
-        _ => {}
+        Ok(due)
     }
-    Ok(due)
-}
 
-/// Removes metadata that were left. Blocks.
-pub(crate) fn remove(
-    disk: &dyn Disk,
-    place: &Place,
-    sums: &Sums,
-    name: &FileName,
-) -> anyhow::Result<()> {
-    disk.remove(&place.file(name))?;
-    disk.sync_dir(&place.dir(name.dir()))?;
-    sums.remove(name, true)?;
-    Ok(())
+    /// What is left to do when the records are in the log: a process that dies before that finds
+    /// it again. Blocks.
+    pub(crate) fn finish(&self, disk: &dyn Disk, place: &Place, sums: &Sums) -> anyhow::Result<()> {
+        if let Some(left) = &self.left {
+            let removed = disk.remove(&place.file(left));
+            removed.with_context(|| format!("remove {left}"))?;
+            disk.sync_dir(&place.dir(left.dir()))?;
+        }
+        for name in self.gone.iter().chain(&self.left) {
+            sums.remove(name, true).with_context(|| format!("remove the sums of {name}"))?;
+        }
+        Ok(())
+    }
 }

@@ -56,6 +56,8 @@ const PIECES_MAX: usize = 128;
 /// Pieces of content, of up to 256 KiB each, that have arrived for one store path and are not
 /// written yet: 16 MiB at most, however many clients send.
 const ARRIVING_MAX: usize = 64;
+/// Changes whose records the log has refused that are kept in memory, of some 300 bytes each.
+const OWING_MAX: usize = 10_000;
 /// How often a name is drawn anew when it collides (storage.md 2.7).
 const NAME_ATTEMPTS: usize = 10;
 /// Metadata whose sender is remembered: those of a few seconds.
@@ -351,9 +353,15 @@ impl Store {
         self.with_tombs(|tombs| records.iter().for_each(|record| tombs.follow(record)));
     }
 
-    /// Keeps what has happened and could not be recorded: it is recorded later.
+    /// Keeps what has happened and could not be recorded: it is recorded later. Of very many the
+    /// next start records the rest, by their notes.
     pub(crate) fn owe(&self, record: Record, owed: Owed) {
-        self.owing.lock().expect("no code panics while holding this lock").push((record, owed));
+        let mut owing = self.owing.lock().expect("no code panics while holding this lock");
+        if owing.len() < OWING_MAX {
+            owing.push((record, owed));
+        } else {
+            log::warn!("not recorded before the next start: {record}");
+        }
     }
 
     /// All that is owed, to be recorded now or handed back.

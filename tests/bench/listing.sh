@@ -8,22 +8,15 @@
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+# shellcheck source=tests/support/drive.sh
+. "$root/tests/support/drive.sh"
 most=${1:-1000000}
 pages=40
 work=$(mktemp -d /tmp/fastdisk-listing.XXXXXX)
-mkfifo "$work/input"
-trap 'exec 8>&- 9<&- 2>/dev/null || true; wait; rm -rf "$work"' EXIT
+trap 'exec 9<&- 2>/dev/null || true; drive_stop; rm -rf "$work"' EXIT
 
 export BIN_DIR=${BIN_DIR:-$root/target/release}
-exec 8<>"$work/input"
-"$root/tests/support/serve-stack.sh" <"$work/input" >"$work/facts" 2>"$work/errors" 8>&- &
-server=$!
-until grep -qx ready "$work/facts"; do
-    kill -0 $server 2>/dev/null || { cat "$work/errors" >&2; exit 1; }
-    sleep 0.2
-done
-url=$(sed -n 's/^url=//p' "$work/facts")
-run=$(sed -n 's/^run=//p' "$work/facts")
+drive_start "$work"
 
 sql() {
     mariadb --no-defaults --protocol=socket "--socket=$run/mysql.sock" --user=root -N fastdisk "$@"

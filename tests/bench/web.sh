@@ -17,33 +17,25 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 # shellcheck source=tests/support/ports.sh
 . "$root/tests/support/ports.sh"
+# shellcheck source=tests/support/drive.sh
+. "$root/tests/support/drive.sh"
 files=${1:-10000}
 large_mib=${2:-100}
 parallel=${3:-200}
 clients=16
 work=$(mktemp -d /tmp/fastdisk-bench.XXXXXX)
-mkfifo "$work/pipe"
 
 finish() {
-    exec 7>&- || true
     [ -z "${dav:-}" ] || kill "$dav" 2>/dev/null || true
-    wait || true
+    drive_stop
     rm -rf "$work"
 }
 trap finish EXIT
 
 export BIN_DIR=${BIN_DIR:-$root/target/release}
-"$root/tests/support/serve-stack.sh" \
+drive_start "$work" \
     's/^quota_default_bytes = .*/quota_default_bytes = 1_000_000_000_000/' \
-    's/^uploads_per_user_max = .*/uploads_per_user_max = 1000/' \
-    <"$work/pipe" >"$work/facts" 2>"$work/stack.err" &
-exec 7>"$work/pipe"
-until grep -q '^ready$' "$work/facts"; do
-    kill -0 $! 2>/dev/null || { cat "$work/stack.err" >&2; exit 1; }
-    sleep 0.2
-done
-url=$(sed -n 's/^url=//p' "$work/facts")
-run=$(sed -n 's/^run=//p' "$work/facts")
+    's/^uploads_per_user_max = .*/uploads_per_user_max = 1000/'
 
 curl -s -f -o /dev/null -c "$work/jar" -H 'content-type: application/json' \
     -d '{"name":"bench","password":"a long enough one"}' "$url/api/register"

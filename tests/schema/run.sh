@@ -9,16 +9,16 @@
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+# shellcheck source=tests/support/drive.sh
+. "$root/tests/support/drive.sh"
 here=$root/tests/schema
 seconds=${1:-${TIME:-600}}
 seed=${SEED:-1}
 kept=$root/target/schema
 work=$(mktemp -d /tmp/fastdisk-schema.XXXXXX)
-mkfifo "$work/pipe"
 
 finish() {
-    exec 7>&- || true
-    wait || true
+    drive_stop
     rm -rf "$work"
 }
 trap finish EXIT
@@ -30,19 +30,11 @@ python=$kept/python/bin/python
     --require-hashes --only-binary :all: --requirement "$here/requirements.txt"
 
 # Everything comes from one address.
-"$root/tests/support/serve-stack.sh" \
+drive_start "$work" \
     's/^\(login_failures[a-z_]*_max\) = .*/\1 = 1_000_000/' \
     's/^\(token_failures[a-z_]*_max\) = .*/\1 = 1_000_000/' \
     's/^\(second_factors[a-z_]*_max\) = .*/\1 = 1_000_000/' \
-    's/^\(registrations[a-z_]*_max\) = .*/\1 = 1_000_000/' \
-    <"$work/pipe" >"$work/facts" 2>"$work/stack.err" &
-exec 7>"$work/pipe"
-until grep -q '^ready$' "$work/facts"; do
-    kill -0 $! 2>/dev/null || { cat "$work/stack.err" >&2; exit 1; }
-    sleep 0.2
-done
-url=$(sed -n 's/^url=//p' "$work/facts")
-run=$(sed -n 's/^run=//p' "$work/facts")
+    's/^\(registrations[a-z_]*_max\) = .*/\1 = 1_000_000/'
 console="$run/bin/fastdisk --conf $run/etc/fastdisk.toml --run $run"
 
 # Somebody with files and a share, so that there is something to find.
@@ -79,9 +71,9 @@ as() { # label, name, password
 }
 
 echo "schema: SEED=$seed, $seconds s; left out: GET /api/events, and what schemathesis.toml says"
-as administrator admin "$(sed -n 's/^admin=.*password: *\([^ ]*\).*/\1/p' "$work/facts")"
+as administrator admin "$(sed -n 's/^admin=.*password: *\([^ ]*\).*/\1/p' "$facts")"
 as user "$name" "$password"
 as nobody '' ''
-[ $failed = 0 ] || echo keep >&7
+[ $failed = 0 ] || drive_keep
 echo "$passed passed, $failed failed, 0 skipped"
 [ $failed = 0 ]

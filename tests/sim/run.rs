@@ -107,8 +107,7 @@ pub(crate) fn run(seed: Seed, dir: &Path, trace: Option<&Path>) -> Report {
         broken.push(what);
         0
     });
-    let events = settled(history.events());
-    broken.extend(seen(&events, &facts()));
+    broken.extend(seen(&history.events(), &facts()));
     let text = std::fs::read(dir.join("history.jsonl")).expect("it was written");
     drop(cluster);
     let (trace, errors) = trace::end();
@@ -143,7 +142,7 @@ fn converge(cluster: &mut Cluster<'_>, history: &History) -> Result<u64, String>
     let begun = cluster.sim.elapsed();
     loop {
         cluster.pass(LOOK)?;
-        let (events, members) = (settled(history.events()), cluster.members());
+        let (events, members) = (history.events(), cluster.members());
         let mut wrong = held(&events, &members);
         wrong.retain(|what| !is_order_of_metadata(what, &events, &members));
         let took = cluster.sim.elapsed() - begun;
@@ -154,20 +153,6 @@ fn converge(cluster: &mut Cluster<'_>, history: &History) -> Result<u64, String>
             return Err(format!("no convergence within {CONVERGE:?}:\n  {}", wrong.join("\n  ")));
         }
     }
-}
-
-/// The history as it is to be judged: a change that a disk ended in its middle may have happened
-/// or not, whatever error it was refused with.
-fn settled(mut events: Vec<Event>) -> Vec<Event> {
-    const DISK: [u8; 3] = [5, 28, 30];
-    for event in &mut events {
-        let by_disk = event.outcome.status.is_some_and(|status| DISK.contains(&status));
-        let changes = !matches!(event.kind, Kind::Read | Kind::Stat | Kind::List);
-        if event.phase == Phase::Fail && by_disk && changes {
-            event.phase = Phase::Unknown;
-        }
-    }
-    events
 }
 
 /// Whether a violation is only that of several metadata set for one file, at members that could

@@ -20,7 +20,7 @@ use proto::{
 };
 
 use super::{
-    change::{Changed, fault_of, give_up, log_step},
+    change::{Changed, failed, give_up, log_step},
     content::Content,
     error::ServiceError,
     head, late, read,
@@ -165,9 +165,7 @@ fn rename(store: &Store, old: &FileName) -> Result<Renamed, ServiceError> {
         };
         if let Err(error) = outcome {
             owed.forget_if(step == Step::Name);
-            give_up(store, path, commit, fault_of(&error));
-            let error = ServiceError::from(error);
-            return Err(if step == Step::Name { error } else { error.uncertain() });
+            return Err(failed(store, path, commit, error).1);
         }
         commit.done();
     }
@@ -434,14 +432,13 @@ pub(super) fn apply_edit(
             Step::Log | Step::Forget => break,
         };
         if let Err(error) = outcome {
-            let undo = give_up(store, path, commit, fault_of(&error));
+            let (undo, told) = failed(store, path, commit, error);
             if undo == Undo::RemoveName
                 && let Err(error) = store.disk.remove(&note_path)
             {
                 log::error!("remove {}: {error}", note_path.display());
             }
-            let error = ServiceError::from(error);
-            return Err(if undo == Undo::Nothing { error.uncertain() } else { error });
+            return Err(told);
         }
         commit.done();
     }

@@ -47,6 +47,22 @@ pub(crate) fn give_up(store: &Store, path: StorePath, commit: Commit, fault: Fau
     undo
 }
 
+/// The same after a step before the log: with what the client is told. Where the change cannot be
+/// taken back that is no refusal.
+pub(crate) fn failed(
+    store: &Store,
+    path: StorePath,
+    commit: Commit,
+    error: WriteError,
+) -> (Undo, ServiceError) {
+    let undo = give_up(store, path, commit, fault_of(&error));
+    (undo, told(undo, error.into()))
+}
+
+fn told(undo: Undo, error: ServiceError) -> ServiceError {
+    if undo == Undo::Nothing { error.uncertain() } else { error }
+}
+
 /// Performs the log step of `commit`, the last one. `undo` takes the change back where that is
 /// possible; it runs where it may block.
 pub(crate) async fn record(
@@ -82,8 +98,7 @@ pub(crate) async fn log_step(
             let fault = if matches!(error, LogError::Lost) { Fault::Sync } else { Fault::Disk };
             let how = give_up(store, path, commit, fault);
             store.on(path).run(move || undo(how)).await;
-            let error = ServiceError::from(error);
-            Err(if how == Undo::Nothing { error.uncertain() } else { error })
+            Err(told(how, error.into()))
         }
     }
 }

@@ -11,7 +11,7 @@ use proto::{
 };
 
 use super::{
-    change::{Changed, fault_of, give_up},
+    change::{Changed, failed},
     error::ServiceError,
     late,
 };
@@ -47,12 +47,16 @@ pub(super) async fn run(store: &Arc<Store>, body: &[u8]) -> Result<Changed, Serv
     };
     let (commit, gone, outcome) = store.on(path).run(job).await;
     if let Err(error) = outcome {
+        let error = match error {
+            ServiceError::Write(cause) => {
+                store.counters.count(|s| &mut s.delete, false);
+                failed(store, path, commit, cause).1
+            }
+            other => other,
+        };
+        // The file without its metadata: there is no way back.
         let has_begun = !gone.is_empty();
         gone.into_iter().for_each(|(record, owed)| store.owe(record, owed));
-        if let ServiceError::Write(cause) = &error {
-            give_up(store, path, commit, fault_of(cause));
-            store.counters.count(|s| &mut s.delete, false);
-        }
         return Err(if has_begun { error.uncertain() } else { error });
     }
     let outcome = late::record(store, path, commit, gone).await;

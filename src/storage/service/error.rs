@@ -59,7 +59,10 @@ pub(crate) enum ServiceError {
 impl ServiceError {
     /// The same, of a change that cannot be taken back.
     pub(crate) fn uncertain(self) -> Self {
-        Self::Uncertain(Box::new(self))
+        match self {
+            Self::Uncertain(_) => self,
+            other => Self::Uncertain(Box::new(other)),
+        }
     }
 
     /// What a read of the file called `name` ended with.

@@ -15,8 +15,9 @@ use proto::{
 
 use super::{change, error::ServiceError};
 use crate::{
+    binlog::writer::LogError,
     commit::{Commit, Durable},
-    owed::{self, Owed},
+    owed::{Due, Owed},
     store::Store,
 };
 
@@ -31,13 +32,12 @@ pub(super) async fn record(
     commit: Commit,
     noted: Vec<(Record, Owed)>,
 ) -> Result<Durable, ServiceError> {
-    let records: Vec<Record> = noted.iter().map(|(record, _)| record.clone()).collect();
+    let (records, notes): (Vec<_>, Vec<_>) = noted.into_iter().unzip();
     let outcome = change::record(store, path, commit, &records, |_| ()).await;
     if outcome.is_ok() {
-        let forget = move || noted.into_iter().for_each(|(_, owed)| owed.forget());
-        store.on(path).run(forget).await;
+        store.on(path).run(move || notes.into_iter().for_each(Owed::forget)).await;
     } else {
-        noted.into_iter().for_each(|(record, owed)| store.owe(record, owed));
+        records.into_iter().zip(notes).for_each(|(record, owed)| store.owe(record, owed));
     }
     outcome
 }
@@ -54,13 +54,19 @@ pub(crate) async fn run(store: Arc<Store>, mut stop: Stop) {
     }
 }
 
-/// Tries once to record all that is owed.
+/// Tries once to record all that is owed, as far as the log takes it.
 pub(super) async fn record_all(store: &Arc<Store>) {
+    let mut refused = false;
     for (record, owed) in store.take_owing() {
+        if refused {
+            store.owe(record, owed);
+            continue;
+        }
         match record_one(store, &record, owed.clone()).await {
             Ok(()) => log::info!("made up for a record that the log had refused: {record}"),
             Err(error) => {
                 log::debug!("still owed to the log: {record}: {error:#}");
+                refused = error.is::<LogError>();
                 store.owe(record, owed);
             }
         }
@@ -81,8 +87,8 @@ async fn record_one(store: &Arc<Store>, record: &Record, owed: Owed) -> anyhow::
     anyhow::ensure!(store.takes_changes(path), "its store path is read-only until a restart");
     let (shared, noted) = (Arc::clone(store), record.clone());
     let look = move || match shared.places.get(path) {
-        Some(place) => owed::due(&*shared.disk, place, &shared.sums, &noted, paths),
-        None => Ok(owed::Due::default()),
+        Some(place) => Due::of(&*shared.disk, place, &noted, paths),
+        None => Ok(Due::default()),
     };
     let due = store.on(path).run(look).await?;
     if !due.records.is_empty() {
@@ -91,8 +97,8 @@ async fn record_one(store: &Arc<Store>, record: &Record, owed: Owed) -> anyhow::
     }
     let shared = Arc::clone(store);
     let forget = move || {
-        if let (Some(left), Some(place)) = (&due.left, shared.places.get(path)) {
-            owed::remove(&*shared.disk, place, &shared.sums, left)?;
+        if let Some(place) = shared.places.get(path) {
+            due.finish(&*shared.disk, place, &shared.sums)?;
         }
         owed.forget();
         anyhow::Ok(())

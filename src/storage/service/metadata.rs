@@ -17,7 +17,7 @@ use proto::{
 
 use super::{
     BODY_BYTES_MAX,
-    change::{Changed, fault_of, give_up},
+    change::{Changed, failed},
     elsewhere,
     error::ServiceError,
     late, read,
@@ -65,13 +65,10 @@ pub(super) async fn set(store: &Arc<Store>, body: &[u8]) -> Result<Changed, Serv
         Ok(Some((commit, line, owed))) => {
             late::record(store, path, commit, vec![(line, owed)]).await
         }
-        Err((commit, error)) => {
-            let has_begun = commit.as_ref().is_some_and(|commit| Some(Step::Name) < commit.step());
-            if let (Some(commit), ServiceError::Write(cause)) = (commit, &error) {
-                give_up(store, path, commit, fault_of(cause));
-            }
-            Err(if has_begun { error.uncertain() } else { error })
+        Err((Some(commit), ServiceError::Write(error))) => {
+            Err(failed(store, path, commit, error).1)
         }
+        Err((_, error)) => Err(error),
     };
     store.counters.count(|s| &mut s.set_metadata, outcome.is_ok());
     store.counters.source_updated(i64::from(store.now()));

@@ -27,7 +27,7 @@ use proto::{
 use super::{
     Answer, BODY_BYTES_MAX, Caller,
     append::{Target, apply_edit, receive_note, record_edit, stage},
-    change::{Changed, fault_of, give_up, record},
+    change::{Changed, failed, fault_of, give_up, record},
     content::Content,
     error::ServiceError,
     head,
@@ -220,8 +220,7 @@ async fn file(
             return Ok(nothing_to_do());
         }
         Err(error) => {
-            give_up(store, path, commit, fault_of(&error));
-            return Err(error.into());
+            return Err(failed(store, path, commit, error).1);
         }
     }
     let durable = record(store, path, commit, &[line], |_| ()).await?;

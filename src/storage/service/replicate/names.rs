@@ -17,7 +17,7 @@ use crate::{
     commit::{Change, Commit, Durability, Durable, Step},
     disk::{port::Kind, write::WriteError},
     service::{
-        change::{fault_of, give_up, record},
+        change::{failed, record},
         error::ServiceError,
         read,
     },
@@ -271,11 +271,11 @@ async fn named(
                 Step::SyncDir => sync_dir(&shared, &name),
                 _ => break,
             };
-            if let Err(error) = outcome {
-                if let ServiceError::Write(cause) = &error {
-                    give_up(&shared, name.store_path(), commit, fault_of(cause));
+            match outcome {
+                Err(ServiceError::Write(cause)) => {
+                    return Err(failed(&shared, name.store_path(), commit, cause).1);
                 }
-                return Err(error);
+                other => other?,
             }
             commit.done();
         }
