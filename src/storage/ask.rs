@@ -45,6 +45,12 @@ pub(crate) enum AskError {
     /// It believes that we still need an initial copy.
     #[error("the tracker takes this storage for a new one")]
     TakenForNew,
+    /// Who was to send our files is no member any more.
+    #[error("the source of our files was removed from the group")]
+    SourceRemoved,
+    /// It has not noticed yet that we are not at this address any more.
+    #[error("the tracker believes that we are still at {0}")]
+    StillThere(std::net::IpAddr),
 }
 
 /// One request and its answer on an open connection.

@@ -31,6 +31,8 @@ mod owed; // records that a crash must not lose
 
 mod start; // what lies on the disks at start-up
 
+mod moved; // trackers that know us under an address that we had before
+
 mod store; // what all handlers share
 
 mod dir; // the files of one directory, in order

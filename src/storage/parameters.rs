@@ -69,6 +69,8 @@ pub(crate) struct Parameters {
     /// File names carry the server id, not the address.
     pub(crate) id_in_names: bool,
     pub(crate) trust_server_id: bool,
+    /// A storage that has another address stays the one that it was.
+    pub(crate) follow_moves: bool,
     /// Width of the address in the answer to 22: 16 or 46.
     pub(crate) address_len: usize,
     pub(crate) path_policy: PathPolicy,
@@ -94,6 +96,7 @@ impl Parameters {
             use_storage_id,
             id_in_names: use_storage_id && names_by_id,
             trust_server_id: ini.bool_or("trust_storage_server_id", false),
+            follow_moves: ini.bool_or("storage_ip_changed_auto_adjust", false),
             address_len: if ini.int_or("response_ip_addr_size", 46)? == 16 { 16 } else { 46 },
             path_policy: match ini.int_or("store_path", 0)? {
                 2 => PathPolicy::MostFree,
@@ -113,13 +116,16 @@ mod tests {
     #[test]
     fn the_tracker_s_answer_is_read() {
         let text = "use_storage_id=0\nid_type_in_filename=ip\ntrust_storage_server_id=1\n\
-                    response_ip_addr_size=16\nstore_path=2\nreserved_storage_space=1024MB\n";
+                    response_ip_addr_size=16\nstore_path=2\nreserved_storage_space=1024MB\n\
+                    storage_ip_changed_auto_adjust=1\n";
         let parameters = Parameters::parse(text).unwrap();
         assert_eq!(parameters.address_len, 16);
         assert_eq!(parameters.path_policy, PathPolicy::MostFree);
         assert_eq!(parameters.reserve, Reserve::Megabytes(1024));
+        assert!(parameters.follow_moves);
         let nothing = Parameters::parse("").unwrap();
         assert_eq!((nothing.address_len, nothing.trust_server_id), (46, false));
+        assert!(!nothing.follow_moves);
     }
 
     #[test]

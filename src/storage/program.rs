@@ -39,7 +39,9 @@ use crate::{
     config::{self, Config},
     disk,
     disk::{Gate, port::Disk, real::RealDisk, write::replace_whole},
-    members, parameters,
+    members,
+    moved::Moved,
+    parameters,
     report::Reporter,
     scrub, service, start,
     start::IdentityFile,
@@ -116,8 +118,8 @@ async fn on_disk(
     let gate = Gate::new(config.disk_jobs, world.jobs);
     let opening = {
         let (disk, config, clock) = (Arc::clone(&disk), Arc::clone(&config), world.clock.now());
-        let address = facts.addresses;
-        move || open(&disk, &config, address, at.port(), clock)
+        let (addresses, parameters) = (facts.addresses, facts.parameters);
+        move || open(&disk, &config, addresses, &parameters, at.port(), clock)
     };
     let opened = scope("start", gate.run(opening)).await?;
     let (tombs, buried) = tombs(&gate, &disk, &config, opened.log.position()).await?;
@@ -146,7 +148,7 @@ async fn on_disk(
     }));
     store.space_was_measured();
 
-    let from = (opened.identity, buried);
+    let from = (opened.identity, opened.moved, buried);
     let mut tasks = background(&config, &world, &store, from, at.port(), id, &stop);
     fill(&store, &opened.fresh, &mut tasks, &stop);
     scrub::start(&store, config.scrub, config.base_path.join("data"), &mut tasks, &stop);
@@ -210,6 +212,7 @@ async fn tombs(
 /// What was found on the disks.
 struct Opened {
     identity: Arc<IdentityFile>,
+    moved: Arc<Moved>,
     places: disk::layout::Places,
     sums: Sums,
     fresh: Vec<bool>,
@@ -222,6 +225,7 @@ fn open(
     disk: &Arc<dyn Disk>,
     config: &Config,
     addresses: proto::address::Addresses,
+    parameters: &parameters::Parameters,
     port: u16,
     now: net::ports::UnixTime,
 ) -> anyhow::Result<Opened> {
@@ -230,17 +234,13 @@ fn open(
     let identity = IdentityFile::open(Arc::clone(disk), base, secs)?;
     let ip = addresses.first();
     let (places, fresh) = start::places(disk, config, &identity, ip, port, now.secs32())?;
-    let save = identity.update(|identity| {
-        identity.last_ip = addresses.to_string();
-        identity.last_port = port;
-    });
-    save.context("save .data_init_flag")?;
     let numbers = start::numbers(&**disk, base)?;
     let mut log = start::log(disk, base)?;
+    let moved = start::settle_in(disk, config, &identity, addresses, port, parameters)?;
     let sums = Sums::new(Arc::clone(disk), &places, config.verify_reads);
     start::finish_edits(&**disk, &places, &sums, &mut log)?;
-    let identity = Arc::new(identity);
-    Ok(Opened { identity, places, sums, fresh, numbers, log })
+    let (identity, moved) = (Arc::new(identity), Arc::new(moved));
+    Ok(Opened { identity, moved, places, sums, fresh, numbers, log })
 }
 
 /// Connections to other members, for what is not here: those who wait for it must not wait long
@@ -291,7 +291,7 @@ fn background(
     config: &Arc<Config>,
     world: &World,
     store: &Arc<Store>,
-    (identity, buried): (Arc<IdentityFile>, sync::GraveLog),
+    (identity, moved, buried): (Arc<IdentityFile>, Arc<Moved>, sync::GraveLog),
     port: u16,
     id: Option<StorageId>,
     stop: &Stop,
@@ -318,7 +318,8 @@ fn background(
     let keeping = members::keep(settings, kept, Arc::clone(&peers), stop.clone());
     tasks.spawn(scope("members", keeping));
     let (shared, kept) = (Arc::clone(&config), Arc::clone(&store));
-    let reporter = Reporter::new(world.clone(), shared, kept, identity, peers, port, id);
+    let own = (identity, moved);
+    let reporter = Reporter::new(world.clone(), shared, kept, own, peers, port, id);
     let reporter = Arc::new(reporter);
     for tracker in &config.trackers {
         tasks.spawn(Arc::clone(&reporter).run(*tracker, stop.clone()));

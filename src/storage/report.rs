@@ -3,6 +3,8 @@
 //! One task per tracker, one connection each, for ever: any error ends the session and begins
 //! the next. Reports only; no handler waits for it, and it never touches stored files.
 
+mod moves; // members that have moved, we among them
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
@@ -30,6 +32,7 @@ use crate::{
     ask::{AskError, connect, exchange},
     config::Config,
     disk::port,
+    moved::Moved,
     parameters::MEGABYTE_SHIFT,
     start::IdentityFile,
     state::identity::Identity,
@@ -55,6 +58,7 @@ pub(crate) struct Reporter {
     pub(crate) id: Option<StorageId>,
     pub(crate) up_since: UnixTime,
     pub(crate) peers: Arc<Peers>,
+    pub(crate) moved: Arc<Moved>,
     trackers: Mutex<Trackers>,
     // Held over a question: only one session may ask for the source of the initial copy.
     arranging: tokio::sync::Mutex<()>,
@@ -65,14 +69,26 @@ impl Reporter {
         world: World,
         config: Arc<Config>,
         store: Arc<Store>,
-        identity: Arc<IdentityFile>,
+        (identity, moved): (Arc<IdentityFile>, Arc<Moved>),
         peers: Arc<Peers>,
         port: u16,
         id: Option<StorageId>,
     ) -> Self {
         let up_since = UnixTime(i64::try_from(world.clock.now().secs()).unwrap_or(i64::MAX));
         let (trackers, arranging) = (Mutex::default(), tokio::sync::Mutex::default());
-        Self { world, config, store, identity, peers, port, id, up_since, trackers, arranging }
+        Self {
+            world,
+            config,
+            store,
+            identity,
+            peers,
+            moved,
+            port,
+            id,
+            up_since,
+            trackers,
+            arranging,
+        }
     }
 
     /// Talks to one tracker until the program ends.
@@ -107,6 +123,7 @@ impl Reporter {
     /// One connection, from join to error.
     async fn session(&self, tracker: SocketAddr) -> Result<std::convert::Infallible, AskError> {
         let mut conn = connect(&self.world, &self.config, tracker).await?;
+        self.tell_move(&mut conn, tracker).await?;
         let state = self.join(&mut conn, tracker).await?;
         log::info!("joined tracker {tracker}, state {}", state.name());
         self.arrange(&mut conn, tracker, state).await?;
@@ -126,7 +143,9 @@ impl Reporter {
                     sent = now;
                     let mut body = Vec::new();
                     Beat { statistics }.encode(&mut body);
-                    exchange(&mut conn, Command::StorageBeat, &body).await?
+                    let body = exchange(&mut conn, Command::StorageBeat, &body).await?;
+                    self.follow_changelog(&mut conn).await?;
+                    body
                 }
                 _ = usages.tick() => {
                     let body = self.usage();
@@ -291,6 +310,8 @@ impl Reporter {
             self.peers.set_leader(at);
         }
         let Some(members) = changes.group else { return Ok(()) };
+        // Before the list: whoever is new in it may be one that has moved.
+        self.follow_changelog(conn).await?;
         log::debug!("tracker {tracker} lists {} storages of the group", members.len());
         let merged = self.peers.told(&members);
         for id in merged.refused {

@@ -11,10 +11,13 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use proto::{binlog::Act, fileid::FileName, ids::StorePath};
+use proto::{address::Addresses, binlog::Act, fileid::FileName, ids::StorePath};
 
 use crate::{
-    binlog::log::{Log, ROTATE_BYTES},
+    binlog::{
+        log::{Log, ROTATE_BYTES},
+        mark,
+    },
     config::Config,
     disk::{
         edit::{EditKind, Note},
@@ -22,7 +25,9 @@ use crate::{
         port::{Disk, DiskFile, Open},
         write::{read_whole, replace_whole},
     },
+    moved::Moved,
     owed,
+    parameters::Parameters,
     state::{
         counters::Numbers,
         identity::Identity,
@@ -176,6 +181,37 @@ pub(crate) fn log(disk: &Arc<dyn Disk>, base: &Path) -> anyhow::Result<Log> {
     }
     log::info!("binlog continues at {}", log.position());
     Ok(log)
+}
+
+/// Takes note of the address and the port that we have now, and of what follows from another one
+/// than last time: whom to tell, and how the marks of the peers are called. To be called when
+/// the binlog is open, so that its directory is there.
+pub(crate) fn settle_in(
+    disk: &Arc<dyn Disk>,
+    config: &Config,
+    identity: &IdentityFile,
+    addresses: Addresses,
+    port: u16,
+    parameters: &Parameters,
+) -> anyhow::Result<Moved> {
+    let (base, known) = (&config.base_path, identity.get());
+    let by_address = !parameters.use_storage_id;
+    // With ids there is nothing to tell: a storage is the same wherever it is.
+    let trackers = if by_address { &config.trackers[..] } else { &[] };
+    let follows = parameters.follow_moves || !by_address;
+    let moved = Moved::notice(disk, base, &known.last_ip, trackers, addresses.first(), follows)?;
+    if by_address && known.last_port != 0 && known.last_port != port {
+        let moved = mark::move_port(&**disk, &base.join("data/sync"), known.last_port, port);
+        let moved = moved.context("rename the marks of the peers for the new port")?;
+        log::info!("the port was {} and is {port} now: {moved} marks renamed", known.last_port);
+    }
+    // Last: until all this is done, the next start has to find the old ones.
+    let save = identity.update(|identity| {
+        identity.last_ip = addresses.to_string();
+        identity.last_port = port;
+    });
+    save.context("save .data_init_flag")?;
+    Ok(moved)
 }
 
 /// Completes the edits that an earlier process had begun: what was noted is applied, recorded

@@ -16,6 +16,7 @@ mod filling; // new members, replaced disks
 mod hanging; // a member that does not answer
 mod killing; // members die in turn under load
 mod lag; // how far a member is behind
+mod moving; // a member gets another address
 mod partition; // networks that are cut
 mod removing; // a member leaves for good
 mod repairing; // bytes change on a disk

@@ -56,7 +56,7 @@ fn members_start_again_when_who_filled_them_is_gone() {
 }
 
 /// The states of all members, as one tracker tells them.
-fn states(world: &World, tracker: SocketAddr) -> Vec<(SocketAddr, StorageState)> {
+pub(crate) fn states(world: &World, tracker: SocketAddr) -> Vec<(SocketAddr, StorageState)> {
     let client = Recorder::new(&world.history, 0, tracker).client;
     let group = GroupName::parse("group1").expect("a group name");
     let listed = world.runtime.block_on(client.trackers().list_storages(group, None));

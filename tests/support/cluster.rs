@@ -81,6 +81,31 @@ impl Daemon {
         });
     }
 
+    /// Gives it another address, at which it is started next; its files and its port stay.
+    pub(crate) fn move_to(&mut self, last: u8) {
+        let old = self.address.ip();
+        self.address.set_ip([127, 0, 0, last].into());
+        self.replace_line(
+            &format!("bind_addr = {old}"),
+            &format!("bind_addr = {}", self.address.ip()),
+        );
+    }
+
+    /// Gives it another port.
+    pub(crate) fn set_port(&mut self, port: u16) {
+        let old = self.address.port();
+        self.address.set_port(port);
+        self.replace_line(&format!("port = {old}"), &format!("port = {port}"));
+    }
+
+    fn replace_line(&self, old: &str, new: &str) {
+        let conf = self.dir.join("conf");
+        let text = fs::read_to_string(&conf).expect("it was written");
+        let line = |line: &str| format!("\n{line}\n");
+        let text = format!("\n{text}").replacen(&line(old), &line(new), 1);
+        put(&conf, text.trim_start());
+    }
+
     fn clock(&self) -> PathBuf {
         self.dir.join("clock")
     }

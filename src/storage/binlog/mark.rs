@@ -98,6 +98,17 @@ impl MarkFile {
         }
     }
 
+    /// Gives the mark the name of `other`, unless that has one; whether it did. The peer has
+    /// moved, and is to be sent what it lacks and nothing else.
+    pub fn rename_to(&self, other: &Self) -> io::Result<bool> {
+        match self.disk.rename_new(&self.path, &other.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(error),
+            Ok(()) => self.disk.sync_dir(&self.dir).map(|()| true),
+        }
+    }
+
     /// The position of `mark` if a record can begin there in a log that ends at `end`, else one
     /// before it where one can, with what was wrong.
     pub fn sound(&self, mark: &Mark, end: Position) -> io::Result<(Position, Option<String>)> {
@@ -132,6 +143,28 @@ impl MarkFile {
         let wrong = format!("it stands at {wanted}, in the middle of a record");
         Ok((Position { file: wanted.file, offset }, Some(wrong)))
     }
+}
+
+/// Gives all marks in `dir` that carry our port `from` the names with our port `to`, and what
+/// lies beside them; how many marks (sync.md 9.3).
+pub fn move_port(disk: &dyn Disk, dir: &Path, from: u16, to: u16) -> io::Result<usize> {
+    let mut moved = 0;
+    for name in disk.list(dir)? {
+        let name = name.to_string_lossy();
+        for ending in ["mark", "aside"] {
+            let Some(peer) = name.strip_suffix(&format!("_{from}.{ending}")) else { continue };
+            match disk.rename_new(&dir.join(&*name), &dir.join(format!("{peer}_{to}.{ending}"))) {
+                // It stands there from another time with that port: the newer one.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                other => {
+                    other?;
+                    moved += usize::from(ending == "mark");
+                }
+            }
+        }
+    }
+    disk.sync_dir(dir)?;
+    Ok(moved)
 }
 
 fn is_missing(disk: &dyn Disk, path: &Path) -> io::Result<bool> {
@@ -174,6 +207,34 @@ mod tests {
         by_id.retire("20261125210000").unwrap();
         assert_eq!(by_id.load().unwrap(), None);
         by_id.retire("20261125210000").unwrap();
+    }
+
+    #[test]
+    fn a_mark_follows_its_peer_and_our_port_but_takes_no_other_s_place() {
+        let disk = SimulatedDisk::with_dirs(&[DIR]);
+        let of = |peer: &str| {
+            let (disk, peer) = (Arc::new(disk.clone()), StorageId::parse(peer).unwrap());
+            let naming = Naming::ByAddress { port: 23000 };
+            MarkFile::of(disk, Path::new(DIR), &peer, peer.as_str(), naming, 23000).unwrap()
+        };
+        let (old, new) = (of("10.77.0.12"), of("10.77.0.32"));
+        assert!(!old.rename_to(&new).unwrap(), "there is none");
+        old.save(&mark(1, 2)).unwrap();
+        assert!(old.rename_to(&new).unwrap());
+        assert_eq!((old.load().unwrap(), new.load().unwrap()), (None, Some(mark(1, 2))));
+        old.save(&mark(3, 4)).unwrap();
+        assert!(!old.rename_to(&new).unwrap(), "taken");
+        assert_eq!(new.load().unwrap(), Some(mark(1, 2)));
+
+        let aside = Path::new(DIR).join("10.77.0.32_23000.aside");
+        disk.create(&aside).unwrap();
+        assert_eq!(move_port(&disk, Path::new(DIR), 23000, 24000).unwrap(), 2);
+        assert_eq!(move_port(&disk, Path::new(DIR), 23000, 24000).unwrap(), 0);
+        let names: Vec<_> = disk.files().into_keys().collect();
+        let want = ["10.77.0.12_24000.mark", "10.77.0.32_24000.aside", "10.77.0.32_24000.mark"];
+        assert_eq!(names, want.map(|name| Path::new(DIR).join(name)));
+        old.save(&mark(5, 6)).unwrap();
+        assert_eq!(move_port(&disk, Path::new(DIR), 23000, 24000).unwrap(), 0, "taken");
     }
 
     #[test]

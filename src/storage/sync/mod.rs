@@ -7,6 +7,8 @@ pub mod plan; // start here: what to send, what an answer means; pure
 
 pub(crate) mod peers; // the members of the group, as the trackers tell
 
+pub(crate) mod changelog; // members that have moved or were removed
+
 mod local; // what lies here under the name of a record
 
 mod deliver; // one record to one peer

@@ -193,9 +193,13 @@ impl Sender {
     }
 
     /// The peer was removed from the group: its mark is put aside, so that it would begin anew.
+    /// That of one that has moved waits for the change log to say where it is.
     async fn dismiss(&mut self) {
         log::info!("storage {} is no member any more", self.id);
         self.shared.store.progress.forget(&self.id);
+        if self.state() == StorageState::IpChanged {
+            return self.shared.peers.set_state(self.id, StorageState::None);
+        }
         let address = self.peer().map(|peer| peer.address.to_string()).unwrap_or_default();
         let stamp = self.shared.store.now().to_string();
         let retired = match mark_file(&self.shared, self.id, &address) {

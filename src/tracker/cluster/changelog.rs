@@ -11,7 +11,7 @@ use proto::tracker::changelog::{CHANGELOG_PIECE_MAX, IpChanged};
 use proto::tracker::sync::StorageRef;
 use proto::tracker::{STORAGES_PER_GROUP_MAX, UnixTime};
 
-use super::member::{Member, MemberIx, is_busy};
+use super::member::{Member, MemberIx, is_busy, is_gone};
 use super::{Answer, Cluster, Effect, Refusal, Session, StateFile};
 
 /// `<time> <group> <old id> <state> <new id>` a line; the new id may be empty.
@@ -139,10 +139,11 @@ impl Cluster {
             state if is_busy(state) => return Err(Refusal::Busy),
             _ => {}
         }
-        if group.find(&new).is_some() {
+        let there = group.find(&new);
+        if there.is_some_and(|there| !is_gone(group.member(there).state)) {
             return Err(Refusal::Exists);
         }
-        if STORAGES_PER_GROUP_MAX <= group.len() {
+        if there.is_none() && STORAGES_PER_GROUP_MAX <= group.len() {
             return Err(Refusal::Full); // the marker below would not fit
         }
         let old_address = group.member(ix).addresses;
@@ -153,7 +154,14 @@ impl Cluster {
         let member = group.member_mut(ix);
         member.addresses = Addresses::one(change.new);
         member.current = change.new;
-        group.register(marker);
+        match there {
+            // What reminds of a storage that is gone makes room: one that has moved away and
+            // comes back would else be a new one, which is all that the reference can do.
+            Some(there) => group.replace(there, marker),
+            None => {
+                group.register(marker);
+            }
+        }
         let name = group.name;
         effects.push(self.changelog.add(now, &name, old, StorageState::IpChanged, Some(new)));
         let files = [StateFile::Groups, StateFile::Storages, StateFile::SyncTimes];

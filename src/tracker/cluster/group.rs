@@ -107,6 +107,19 @@ impl Group {
         ix
     }
 
+    /// Puts a storage into the place of one that is gone.
+    pub(super) fn replace(&mut self, ix: MemberIx, member: Member) {
+        // The id of the one that was there may be another one's by now.
+        let was = self.member(ix).id;
+        if self.find(&was) == Some(ix) {
+            self.by_id.remove(&was);
+        }
+        self.by_id.insert(member.id, ix);
+        *self.member_mut(ix) = member;
+        self.synced.retain(|(source, dest), _| *source != ix && *dest != ix);
+        self.touch();
+    }
+
     /// The members must be told something.
     pub(super) fn touch(&mut self) {
         self.changes = self.changes.wrapping_add(1);

@@ -462,6 +462,13 @@ fn a_storage_keeps_its_history_under_a_new_address() {
     assert!(world.effects.contains(&Effect::AppendChangelog(line)));
     assert_eq!(world.state("group1", A), Renamed);
     assert_eq!(world.member("group1", NEW).space.free, Megabytes(500));
+    // And back: what reminds of the address makes room for the one that had it.
+    let back = Event::IpChanged(IpChanged { group: group("group1"), old: ip(NEW), new: ip(A) });
+    assert_eq!(world.apply(A, back), Ok(Answer::Empty));
+    assert_eq!((world.state("group1", NEW), world.state("group1", A)), (Renamed, Offline));
+    assert_eq!(world.member("group1", A).space.free, Megabytes(500));
+    assert_eq!(world.apply(NEW, change(A)), Ok(Answer::Empty));
+    assert_eq!(world.cluster.groups[&group("group1")].len(), 2);
     assert_eq!(world.apply(NEW, change(A)), Err(Refusal::Already));
     world.set_state("group1", A, Offline);
     assert_eq!(world.apply(NEW, change(A)), Err(Refusal::Exists));
