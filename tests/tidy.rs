@@ -24,7 +24,10 @@ const PROGRAM_LINES_MAX: usize = 12;
 const MAY_USE: &[(&str, &str)] = &[
     ("src/proto", "hmac md-5 sha2 subtle thiserror xxhash-rust"),
     ("src/fcgi", "thiserror"),
-    ("src/net", "anyhow bytes env_logger getrandom log proto rustix socket2 thiserror tokio"),
+    (
+        "src/net",
+        "anyhow bytes env_logger flate2 getrandom log proto rustix socket2 thiserror tokio",
+    ),
     ("src/tracker", "anyhow log net proto thiserror tokio"),
     (
         "src/storage",
@@ -63,6 +66,7 @@ const PURE: &[&str] = &[
     "src/storage/tomb.rs",
     "src/storage/binlog/group.rs",
     "src/storage/sync/plan.rs",
+    "src/storage/sync/pace.rs",
     "src/storage/scrub/plan.rs",
     "src/storage/trunk/space.rs",
 ];

@@ -1,14 +1,17 @@
-//! Log files that begin anew: every day, at a size, or when they are asked to; old ones go
-//! after some days (storage.md 8.2, 9.3).
+//! Log files that begin anew: every day, at a size, or when they are asked to; old ones are
+//! compressed if that is wanted, and go after some days (storage.md 8.2, 9.3).
 //!
 //! Used for the error log of both daemons and the access log of the storage. Days and names
-//! are those of UTC, as the times inside are. Never compresses.
+//! are those of UTC, as the times inside are. Nobody who writes a line waits for compression.
+
+mod gzip; // old files become name.gz
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
 
 use proto::ini::{Entry, Ini, IniError, TimeOfDay};
 
@@ -25,6 +28,8 @@ pub struct Rotation {
     pub on_size: u64,
     /// 0: for ever.
     pub keep_days: u32,
+    /// Old files are compressed when they are older than so many days; `None`: never.
+    pub compress_days: Option<u32>,
 }
 
 impl Rotation {
@@ -34,11 +39,17 @@ impl Rotation {
         let daily = get("log_file_rotate_everyday").is_none_or(Entry::bool);
         let at = get("log_file_rotate_time").map_or(Ok(0), |e| e.time().map(TimeOfDay::secs))?;
         let days = "must be a number of days, 0 to 36500";
-        let keep = get("log_file_keep_days").map_or(Ok(15), |e| e.int_within(0, 36_500, days))?;
+        let count = |key: &str, default| {
+            let days = get(key).map_or(Ok(default), |e| e.int_within(0, 36_500, days))?;
+            Ok(u32::try_from(days).unwrap_or(0))
+        };
+        let compress = get("log_file_compress_old").is_some_and(Entry::bool);
+        let compress_days = count("log_file_compress_days_before", 1)?;
         Ok(Self {
             daily_at: daily.then_some(at),
             on_size: get("log_file_rotate_on_size").map_or(Ok(0), Entry::size)?,
-            keep_days: u32::try_from(keep).unwrap_or(0),
+            keep_days: count("log_file_keep_days", 15)?,
+            compress_days: compress.then_some(compress_days),
         })
     }
 
@@ -58,6 +69,8 @@ pub struct RotatingFile {
     /// Written at the start of every file, behind the time; empty: nothing.
     head: String,
     open: Mutex<Open>,
+    /// The last one that compresses old files, or did.
+    compressing: Mutex<Option<JoinHandle<()>>>,
 }
 
 #[derive(Debug)]
@@ -82,7 +95,11 @@ impl RotatingFile {
         head: String,
     ) -> io::Result<Arc<Self>> {
         let open = begin(&path, &rotation, &head, clock.now())?;
-        Ok(Arc::new(Self { path, rotation, clock, head, open: Mutex::new(open) }))
+        let (open, compressing) = (Mutex::new(open), Mutex::default());
+        let log = Self { path, rotation, clock, head, open, compressing };
+        // What an earlier process had no time for, or left in the middle.
+        log.compress(log.clock.now());
+        Ok(Arc::new(log))
     }
 
     /// Writes whole lines, into a new file if it is time for one.
@@ -133,35 +150,60 @@ impl RotatingFile {
         }
         fs::rename(&self.path, &to)?;
         self.purge(now);
+        self.compress(now);
         begin(&self.path, &self.rotation, &self.head, now)
     }
 
     /// Removes what is older than the days that are kept.
     fn purge(&self, now: UnixTime) {
         let (Some(dir), Some(name)) = (self.path.parent(), self.path.file_name()) else { return };
-        let keep = u64::from(self.rotation.keep_days).saturating_mul(DAY_SECS);
-        let Ok(files) = fs::read_dir(dir) else { return };
-        let prefix = format!("{}.", name.to_string_lossy());
-        for file in files.flatten().filter(|_| keep != 0) {
-            let ours = file
-                .file_name()
-                .to_string_lossy()
-                .strip_prefix(&prefix)
-                .is_some_and(|s| s.starts_with(|c: char| c.is_ascii_digit()));
-            let old = file.metadata().is_ok_and(|facts| {
-                let changed = u64::try_from(facts.mtime()).unwrap_or(0);
-                changed.saturating_add(keep) < now.secs()
-            });
-            if ours && old {
-                // One that cannot be removed is tried again at the next rotation.
-                let _ = fs::remove_file(file.path());
-            }
+        if self.rotation.keep_days == 0 {
+            return;
         }
+        for file in old_files(dir, &name.to_string_lossy(), self.rotation.keep_days, now.secs()) {
+            // One that cannot be removed is tried again at the next rotation.
+            let _ = fs::remove_file(file);
+        }
+    }
+
+    /// Compresses what is old enough, beside whoever writes lines. One that is at work from last
+    /// time takes what there is; the rest waits for the next rotation.
+    fn compress(&self, now: UnixTime) {
+        let Some(days) = self.rotation.compress_days else { return };
+        let (Some(dir), Some(name)) = (self.path.parent(), self.path.file_name()) else { return };
+        let (dir, name) = (dir.to_owned(), name.to_string_lossy().into_owned());
+        let mut last = self.compressing.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.as_ref().is_some_and(|last| !last.is_finished()) {
+            return;
+        }
+        let job = move || gzip::compress_old(&dir, &name, days, now.secs());
+        // Without a thread the files stay as they are until the next rotation.
+        *last = thread::Builder::new().name("log-gzip".into()).spawn(job).ok();
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Old files of the log `name` that were changed last more than so many days before `now`.
+fn old_files(dir: &Path, name: &str, days: u32, now: u64) -> Vec<PathBuf> {
+    let age = u64::from(days).saturating_mul(DAY_SECS);
+    let Ok(files) = fs::read_dir(dir) else { return Vec::new() };
+    let prefix = format!("{name}.");
+    let is_old = |file: &fs::DirEntry| {
+        let ours = file
+            .file_name()
+            .to_string_lossy()
+            .strip_prefix(&prefix)
+            .is_some_and(|s| s.starts_with(|c: char| c.is_ascii_digit()));
+        let old = file.metadata().is_ok_and(|facts| {
+            let changed = u64::try_from(facts.mtime()).unwrap_or(0);
+            changed.saturating_add(age) < now
+        });
+        ours && old
+    };
+    files.flatten().filter(is_old).map(|file| file.path()).collect()
 }
 
 fn begin(path: &Path, rotation: &Rotation, head: &str, now: UnixTime) -> io::Result<Open> {
@@ -250,7 +292,8 @@ mod tests {
         let dir = dir("time");
         // 2033-05-18 03:33:20, later than any file of this test is changed.
         let clock = Arc::new(Hand(AtomicU64::new(2_000_000_000)));
-        let rotation = Rotation { daily_at: Some(4 * 3600), on_size: 50, keep_days: 0 };
+        let rotation =
+            Rotation { daily_at: Some(4 * 3600), on_size: 50, keep_days: 0, compress_days: None };
         let hand = Arc::clone(&clock) as Arc<dyn Clock>;
         let path = dir.join("a.log");
         let log = RotatingFile::open(path.clone(), rotation, hand, "head".into()).unwrap();
@@ -279,13 +322,43 @@ mod tests {
     }
 
     #[test]
+    fn old_files_are_compressed_and_go_when_their_time_comes() {
+        use std::io::Read as _;
+        let dir = dir("gzip");
+        let clock = Arc::new(Hand(AtomicU64::new(2_000_000_000)));
+        let rotation =
+            Rotation { daily_at: Some(0), on_size: 0, keep_days: 0, compress_days: Some(1) };
+        let (hand, path) = (Arc::clone(&clock) as Arc<dyn Clock>, dir.join("a.log"));
+        let log = RotatingFile::open(path.clone(), rotation, hand, String::new()).unwrap();
+        log.write(b"one\n").unwrap();
+        // By the file system's clock it was written years ago.
+        log.renew().unwrap();
+        log.compressing.lock().unwrap().take().unwrap().join().unwrap();
+        let packed = dir.join("a.log.20330518_033320.gz");
+        let mut text = String::new();
+        let file = File::open(&packed).unwrap();
+        flate2::read::GzDecoder::new(file).read_to_string(&mut text).unwrap();
+        assert_eq!(text, "one\n");
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 2);
+        let rotation = Rotation { keep_days: 15, ..rotation };
+        let log = RotatingFile::open(path, rotation, clock, String::new()).unwrap();
+        log.renew().unwrap();
+        assert!(!packed.exists(), "as old as the lines in it");
+        log.compressing.lock().unwrap().take().unwrap().join().unwrap();
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
     fn keys_come_from_the_section_or_from_the_whole_file() {
-        let text = "log_file_keep_days = 3\nlog_file_rotate_on_size = 1KB\n[access-log]\n\
+        let text = "log_file_keep_days = 3\nlog_file_rotate_on_size = 1KB\n\
+                    log_file_compress_old = true\n[access-log]\nlog_file_compress_old = off\n\
                     log_file_keep_days = 7\nlog_file_rotate_everyday = no\n";
         let ini = Ini::parse(text).unwrap();
-        let want = Rotation { daily_at: Some(0), on_size: 1024, keep_days: 3 };
+        let compress_days = Some(1);
+        let want = Rotation { daily_at: Some(0), on_size: 1024, keep_days: 3, compress_days };
         assert_eq!(Rotation::parse(&ini, "error-log"), Ok(want));
-        let want = Rotation { daily_at: None, on_size: 1024, keep_days: 7 };
+        let compress_days = None;
+        let want = Rotation { daily_at: None, on_size: 1024, keep_days: 7, compress_days };
         assert_eq!(Rotation::parse(&ini, "access-log"), Ok(want));
     }
 

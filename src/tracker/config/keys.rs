@@ -16,7 +16,6 @@ enum Use {
 use Use::{Idle, Kept};
 
 const BY_RUNTIME: &str = "threads and their stacks are sized by the runtime";
-const NO_GZIP: &str = "old log files stay as they are";
 const AT_ROTATION: &str = "old log files go when a new one is begun";
 const NO_POOL: &str = "it keeps one connection, to the leading tracker";
 const ONE_PORT: &str = "only one port is listened on; use port and bind_addr";
@@ -94,8 +93,8 @@ const KEYS: &[(&str, Use)] = &[
     ("log_file_rotate_on_size", Kept),
     ("log_file_keep_days", Kept),
     ("log_file_delete_old_time", Idle(AT_ROTATION)),
-    ("log_file_compress_old", Idle(NO_GZIP)),
-    ("log_file_compress_days_before", Idle(NO_GZIP)),
+    ("log_file_compress_old", Kept),
+    ("log_file_compress_days_before", Kept),
 ];
 
 /// Refuses values that the reference refuses, or could not mean, although they change nothing

@@ -163,13 +163,13 @@ fn bad_values_are_refused_with_their_line() {
 fn idle_and_unknown_keys_are_named() {
     let settings = with(
         "http.server_port = 80\nwork_threads = 8\nrun_by_user =\n\
-         [error-log]\nlog_file_compress_days_before = 3\n",
+         [error-log]\nlog_file_delete_old_time = 02:00\n",
     );
     let remarks = settings.unwrap().remarks;
     assert_eq!(remarks.len(), 3, "{remarks:?}");
     assert!(remarks[0].contains("line 2: unknown key http.server_port"), "{remarks:?}");
     assert!(remarks[1].contains("work_threads"), "{remarks:?}");
-    assert!(remarks[2].contains("log_file_compress_days_before"), "{remarks:?}");
+    assert!(remarks[2].contains("log_file_delete_old_time"), "{remarks:?}");
 }
 
 #[test]
