@@ -114,9 +114,25 @@ impl Log {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
+    /// Where its files are.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Where the next record will stand.
     pub fn position(&self) -> Position {
         Position { file: self.index, offset: self.len }
+    }
+
+    /// All files below this number are compressed, or are not there (sync.md 2.4).
+    pub fn compressed(&self) -> u32 {
+        self.compressed
+    }
+
+    /// All files below this number are compressed now.
+    pub fn set_compressed(&mut self, below: u32) -> io::Result<()> {
+        self.compressed = below;
+        self.save_index(self.index)
     }
 
     /// The order is that of the reference: first the index, then the file. A crash between

@@ -3,7 +3,7 @@
 //! One thread owns the log; everybody else sends it records through a bounded queue. What
 //! stands in the queue when a sync begins shares that sync, as `binlog::group` decides.
 
-use std::{collections::BTreeMap, io, sync::Arc, thread};
+use std::{collections::BTreeMap, io, path::Path, sync::Arc, thread};
 
 use net::ports::Jobs;
 use proto::binlog::Record;
@@ -38,11 +38,20 @@ struct Waiting {
     done: oneshot::Sender<Result<Position, LogError>>,
 }
 
+/// What the owner of the log is asked for.
+enum Order {
+    Append(Waiting),
+    /// To note below which number all files are compressed.
+    Compressed(u32, oneshot::Sender<io::Result<()>>),
+}
+
 /// A handle to the log; clones share it. The log ends when the last handle is gone.
 #[derive(Clone, Debug)]
 pub struct Writer {
-    queue: mpsc::Sender<Waiting>,
+    queue: mpsc::Sender<Order>,
     end: watch::Receiver<Position>,
+    compressed: watch::Receiver<u32>,
+    dir: Arc<Path>,
 }
 
 impl Writer {
@@ -50,7 +59,9 @@ impl Writer {
     pub fn start(log: Log, durability: Durability, jobs: Jobs) -> io::Result<(Self, Ending)> {
         let (queue, inbox) = mpsc::channel(WAITING_MAX);
         let (told, end) = watch::channel(log.position());
-        let owner = Owner::new(log, durability, told);
+        let (noted, compressed) = watch::channel(log.compressed());
+        let dir = Arc::from(log.dir());
+        let owner = Owner::new(log, durability, told, noted);
         let ending = match jobs {
             Jobs::Threads => {
                 let thread = thread::Builder::new().name("binlog".into());
@@ -58,7 +69,7 @@ impl Writer {
             }
             Jobs::InPlace => Ending::Task(tokio::spawn(owner.run_in_place(inbox))),
         };
-        Ok((Self { queue, end }, ending))
+        Ok((Self { queue, end, compressed, dir }, ending))
     }
 
     /// The end of the log as far as readers may go: behind the last record that is as safe as
@@ -78,9 +89,28 @@ impl Writer {
             lines.push_str(&record.line()?);
         }
         let (done, outcome) = oneshot::channel();
-        let sent = self.queue.send(Waiting { lines, done }).await;
+        let sent = self.queue.send(Order::Append(Waiting { lines, done })).await;
         sent.map_err(|_| LogError::Lost)?;
         outcome.await.unwrap_or(Err(LogError::Lost))
+    }
+
+    /// Where the files of the log are.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// All files below this number are compressed, or are not there.
+    pub fn compressed(&self) -> u32 {
+        *self.compressed.borrow()
+    }
+
+    /// Notes that all files below this number are compressed now.
+    pub async fn set_compressed(&self, below: u32) -> io::Result<()> {
+        const ENDED: &str = "nobody writes the binlog any more";
+        let (done, outcome) = oneshot::channel();
+        let sent = self.queue.send(Order::Compressed(below, done)).await;
+        sent.map_err(|_| io::Error::other(ENDED))?;
+        outcome.await.unwrap_or_else(|_| Err(io::Error::other(ENDED)))
     }
 }
 
@@ -111,32 +141,38 @@ struct Owner {
     group: Group,
     waiting: BTreeMap<Ticket, oneshot::Sender<Result<Position, LogError>>>,
     end: watch::Sender<Position>,
+    compressed: watch::Sender<u32>,
     next: u64,
     /// Why the last append failed.
     error: Option<Arc<io::Error>>,
 }
 
 impl Owner {
-    fn new(log: Log, durability: Durability, end: watch::Sender<Position>) -> Self {
+    fn new(
+        log: Log,
+        durability: Durability,
+        end: watch::Sender<Position>,
+        compressed: watch::Sender<u32>,
+    ) -> Self {
         let group = Group::new(durability);
-        Self { log, group, waiting: BTreeMap::new(), end, next: 0, error: None }
+        Self { log, group, waiting: BTreeMap::new(), end, compressed, next: 0, error: None }
     }
 
-    fn run(mut self, mut inbox: mpsc::Receiver<Waiting>) {
+    fn run(mut self, mut inbox: mpsc::Receiver<Order>) {
         net::faults::enter("operation");
         while let Some(first) = inbox.blocking_recv() {
             self.round(first, &mut inbox);
         }
     }
 
-    async fn run_in_place(mut self, mut inbox: mpsc::Receiver<Waiting>) {
+    async fn run_in_place(mut self, mut inbox: mpsc::Receiver<Order>) {
         while let Some(first) = inbox.recv().await {
             self.round(first, &mut inbox);
         }
     }
 
     /// One that waits, and all who have come meanwhile.
-    fn round(&mut self, first: Waiting, inbox: &mut mpsc::Receiver<Waiting>) {
+    fn round(&mut self, first: Order, inbox: &mut mpsc::Receiver<Order>) {
         self.take(first);
         while let Ok(more) = inbox.try_recv() {
             self.take(more);
@@ -150,7 +186,17 @@ impl Owner {
         }
     }
 
-    fn take(&mut self, waiting: Waiting) {
+    fn take(&mut self, order: Order) {
+        let waiting = match order {
+            Order::Append(waiting) => waiting,
+            Order::Compressed(below, done) => {
+                let noted = self.log.set_compressed(below);
+                self.compressed.send_replace(below);
+                // Whoever asked may be gone; what was noted stays true.
+                let _ = done.send(noted);
+                return;
+            }
+        };
         let ticket = Ticket(self.next);
         self.next += 1;
         self.waiting.insert(ticket, waiting.done);

@@ -248,6 +248,14 @@ impl Places {
         self.0.iter()
     }
 
+    /// The logic name, `M00/…`, of a path inside one of them, as links between stored files lead.
+    pub fn logic_name(&self, path: &Path) -> Option<String> {
+        (0u8..).zip(self.iter()).find_map(|(index, place)| {
+            let inside = path.strip_prefix(place.data()).ok()?.to_str()?;
+            Some(format!("{}/{inside}", StorePath(index)))
+        })
+    }
+
     /// Between 1 and 256.
     pub fn count(&self) -> u16 {
         u16::try_from(self.0.len()).unwrap_or(u16::MAX)

@@ -16,6 +16,8 @@ mod download;
 mod elsewhere; // not here: another member may have it
 
 mod error;
+mod fetch; // what a member of the reference needs that has lost a disk
+
 mod info;
 mod inventory; // what lies here, for `fdfs resync`
 
@@ -73,6 +75,8 @@ enum Answer {
     Found(Vec<u8>),
     /// The handler has streamed its answer itself.
     Sent,
+    /// The same; its end is that of the connection.
+    Last,
 }
 
 /// Serves one connection until it ends.
@@ -114,8 +118,9 @@ async fn request(
             let body = match &answer {
                 Answer::Changed(changed) => Some(changed.body()),
                 Answer::Found(body) => Some(&body[..]),
-                Answer::Sent => None,
+                Answer::Sent | Answer::Last => None,
             };
+            let goes_on = unread == 0 && !matches!(answer, Answer::Last);
             if let (Some(stored), Some(_)) = (body, begun) {
                 name = name_after(header.cmd, name, stored);
             }
@@ -125,7 +130,7 @@ async fn request(
                 None => Ok(()),
             };
             // A handler that succeeds has read its request; what is left is nobody's.
-            (Status::OK, sent.map(|()| unread == 0))
+            (Status::OK, sent.map(|()| goes_on))
         }
         Err(ServiceError::Conn(error)) => (error.status(), Err(error)),
         Err(error) => {
@@ -267,6 +272,10 @@ async fn perform(
         Command::Inventory => {
             let body = content.body(BODY_BYTES_MAX).await?;
             inventory::run(store, &body).await.map(Answer::Found)
+        }
+        Command::FetchOnePathBinlog => {
+            let body = content.body(BODY_BYTES_MAX).await?;
+            fetch::run(store, content.conn(), &body).await.map(|()| Answer::Last)
         }
         Command::ActiveTest if header.body_len == 0 => Ok(Answer::Found(Vec::new())),
         Command::ActiveTest => Err(ServiceError::Invalid("an active test has no body")),

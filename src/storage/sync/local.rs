@@ -190,12 +190,7 @@ fn look(disk: &dyn Disk, path: &Path) -> io::Result<Local> {
 
 /// The logic name that a link of ours leads to; none if it leads out of the store paths.
 fn leads_to(store: &Store, link: &Path) -> io::Result<Option<String>> {
-    let target = store.disk.read_link(link)?;
-    let found = (0u8..).zip(store.places.iter()).find_map(|(index, place)| {
-        let inside = target.strip_prefix(place.data()).ok()?.to_str()?;
-        Some(format!("{}/{inside}", proto::ids::StorePath(index)))
-    });
-    Ok(found)
+    Ok(store.places.logic_name(&store.disk.read_link(link)?))
 }
 
 /// A range of a file, piece by piece, each compared before it leaves.
