@@ -17,7 +17,7 @@ use log::LevelFilter;
 use net::{hosts::AllowedHosts, program::RunBy, rotate::Rotation};
 use proto::{
     ids::GroupName,
-    ini::{Ini, IniError},
+    ini::{Ini, IniError, TimeOfDay},
     tracker::{PATHS_MAX, TRACKERS_MAX},
 };
 
@@ -33,6 +33,9 @@ const FILE_BYTES_MAX: u64 = 4 << 20;
 const TRACKER_PORT: u16 = 22122;
 /// Records on their way to one peer when the file does not say.
 const SYNC_THREADS_AUTO: i64 = 16;
+
+/// 01:30, when the reference does it.
+const COMPRESS_AT_SECS: u32 = 90 * 60;
 
 /// What the scrub reads of one store path when the file does not say: a tenth of a slow disk, and
 /// 8 TB in ten days.
@@ -81,9 +84,13 @@ pub(crate) struct Config {
     pub(crate) sync_threads: usize,
     /// The pause of a sender that has nothing to send.
     pub(crate) sync_wait: Duration,
+    /// The pause of a sender after each batch of records.
+    pub(crate) sync_interval: Duration,
     pub(crate) sync_window: DailyWindow,
     /// Records sent after which a mark is saved.
     pub(crate) mark_every: u64,
+    /// Seconds of the day at which old files of the binlog are compressed; `None`: never.
+    pub(crate) compress_at: Option<u32>,
     pub(crate) durability: Durability,
     pub(crate) verify_reads: VerifyReads,
     pub(crate) scrub: scrub::Settings,
@@ -180,14 +187,14 @@ fn check(ini: &Ini) -> anyhow::Result<Config> {
         },
         check_marks: ini.bool_or("check_store_path_mark", true),
         sync_threads: sync_threads(ini)?,
-        sync_wait: Duration::from_millis(
-            int(ini, "sync_wait_msec", 100, 1, 3_600_000)?.unsigned_abs(),
-        ),
+        sync_wait: millis(ini, "sync_wait_msec", 100, 1)?,
+        sync_interval: millis(ini, "sync_interval", 0, 0)?,
         sync_window: DailyWindow {
             from: minute(ini, "sync_start_time", DailyWindow::ALWAYS.from)?,
             to: minute(ini, "sync_end_time", DailyWindow::ALWAYS.to)?,
         },
         mark_every: int(ini, "write_mark_file_freq", 500, 1, i64::MAX)?.unsigned_abs(),
+        compress_at: compress_at(ini)?,
         durability: durability(ini)?,
         verify_reads: verify_reads(ini)?,
         copies: copies(ini)?,
@@ -231,6 +238,10 @@ fn int(ini: &Ini, key: &str, default: i64, min: i64, max: i64) -> anyhow::Result
     let Some(entry) = ini.get(key) else { return Ok(default) };
     let number = entry.int_within(min, max, "is not a number in its range");
     number.with_context(|| format!("{key} must be {min} to {max}"))
+}
+
+fn millis(ini: &Ini, key: &str, default: i64, least: i64) -> anyhow::Result<Duration> {
+    Ok(Duration::from_millis(int(ini, key, default, least, 3_600_000)?.unsigned_abs()))
 }
 
 fn addresses(ini: &Ini) -> anyhow::Result<Vec<IpAddr>> {
@@ -286,6 +297,13 @@ fn trackers(ini: &Ini) -> anyhow::Result<Vec<SocketAddr>> {
     ensure!(!all.is_empty(), "tracker_server is missing");
     ensure!(all.len() <= TRACKERS_MAX, "more than {TRACKERS_MAX} tracker_server lines");
     Ok(all)
+}
+
+fn compress_at(ini: &Ini) -> Result<Option<u32>, IniError> {
+    let at = ini
+        .get("compress_binlog_time")
+        .map_or(Ok(COMPRESS_AT_SECS), |entry| entry.time().map(TimeOfDay::secs))?;
+    Ok(ini.bool_or("compress_binlog", false).then_some(at))
 }
 
 fn durability(ini: &Ini) -> Result<Durability, IniError> {
@@ -363,6 +381,9 @@ mod tests {
         assert_eq!(config.durability, Durability::Full);
         assert_eq!(config.distribution, Distribution::RoundRobin { files_per_dir: 100 });
         assert!(config.remarks.is_empty() && config.group.is_none());
+        assert_eq!(config.compress_at, None);
+        let config = parse(&format!("{LEAST}compress_binlog = true\n")).unwrap();
+        assert_eq!(config.compress_at, Some(5400));
     }
 
     #[test]
@@ -377,6 +398,8 @@ mod tests {
             ("copies = 3", "copies must be 1 to 2"),
             ("copies_missing = hope", "must be degrade or refuse"),
             ("disabled = yes", "switched off"),
+            ("sync_interval = -1", "sync_interval must be 0 to 3600000"),
+            ("compress_binlog_time = 25:00", "line 3: compress_binlog_time"),
             ("allow_hosts = 10.0.1.[1-", "line 3: allow_hosts"),
             ("[access-log]\nenabled = on\ntime_precision = h", "must be ms or us"),
             ("max_connections = 0", "max_connections must be 1 to 1048576"),

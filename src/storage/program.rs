@@ -313,6 +313,7 @@ fn background(
     let sharing = Arc::new(sharing);
     tasks.spawn(scope("tombs", sync::keep_tombs(Arc::clone(&sharing), buried, stop.clone())));
     tasks.spawn(sync::watch_lag(Arc::clone(&sharing), stop.clone()));
+    tasks.spawn(scope("pack", sync::pack_log(Arc::clone(&sharing), stop.clone())));
     tasks.spawn(sync::supervise(sharing, stop.clone()));
     let (settings, kept) = (Arc::clone(&config), Arc::clone(&store));
     let keeping = members::keep(settings, kept, Arc::clone(&peers), stop.clone());

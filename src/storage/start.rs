@@ -16,7 +16,7 @@ use proto::{address::Addresses, binlog::Act, fileid::FileName, ids::StorePath};
 use crate::{
     binlog::{
         log::{Log, ROTATE_BYTES},
-        mark,
+        mark, packed,
     },
     config::Config,
     disk::{
@@ -179,6 +179,8 @@ pub(crate) fn log(disk: &Arc<dyn Disk>, base: &Path) -> anyhow::Result<Log> {
     if 0 < tail.damaged {
         log::error!("{} damaged lines near the end of the binlog", tail.damaged);
     }
+    let settled = packed::settle(disk, &dir, log.position().file);
+    settled.with_context(|| format!("tidy up compressed files in {}", dir.display()))?;
     log::info!("binlog continues at {}", log.position());
     Ok(log)
 }

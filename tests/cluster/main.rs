@@ -14,9 +14,12 @@ mod difference; // what is not equal, and why
 mod faults; // all of these at random
 mod filling; // new members, replaced disks
 mod hanging; // a member that does not answer
+mod ids; // members have numbers
 mod killing; // members die in turn under load
 mod lag; // how far a member is behind
 mod moving; // a member gets another address
+mod pacing; // when, and how fast
+mod packing; // an old log is compressed
 mod partition; // networks that are cut
 mod removing; // a member leaves for good
 mod repairing; // bytes change on a disk
@@ -65,9 +68,19 @@ impl World {
 
     /// The same with nothing started yet.
     fn prepare(name: &str, storages: u8, lines: &str) -> Self {
+        Self::prepare_with(name, storages, "", lines)
+    }
+
+    /// The same with lines for the tracker, too.
+    fn prepare_with(name: &str, storages: u8, tracker_lines: &str, lines: &str) -> Self {
         let seed = Seed::of_this_run("cluster").child(name);
         let metrics = "metrics_listen = 127.0.0.1:0\n";
-        let cluster = Cluster::prepare(name, storages, metrics, &format!("{metrics}{lines}"));
+        let cluster = Cluster::prepare(
+            name,
+            storages,
+            &format!("{metrics}{tracker_lines}"),
+            &format!("{metrics}{lines}"),
+        );
         let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cluster-{name}.jsonl"));
         let history = Arc::new(History::create(&kept));
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();

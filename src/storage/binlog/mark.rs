@@ -16,7 +16,7 @@ use proto::{
     ids::StorageId,
 };
 
-use super::{Position, log::file_name};
+use super::{Position, log::file_name, packed};
 use crate::disk::{
     port::{Disk, Open},
     write::{read_whole, replace_whole},
@@ -122,19 +122,30 @@ impl MarkFile {
         if wanted.offset == 0 {
             return Ok((wanted, None));
         }
-        let file = match self.disk.open(&self.dir.join(file_name(wanted.file)), Open::Read) {
-            // Compressed, or lost: the reader will say.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((wanted, None)),
-            other => other?,
+        let from = wanted.offset.saturating_sub(LINE_MAX as u64);
+        let before = match self.disk.open(&self.dir.join(file_name(wanted.file)), Open::Read) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                match packed::before(&*self.disk, &self.dir, wanted, LINE_MAX) {
+                    // Lost, or damaged: the reader will say.
+                    Ok(None) => return Ok((wanted, None)),
+                    Err(error) if packed::is_damage(&error) => return Ok((wanted, None)),
+                    other => other?.unwrap_or_default(),
+                }
+            }
+            Err(error) => return Err(error),
+            Ok(file) if wanted.offset <= file.stat()?.len => {
+                let len = usize::try_from(wanted.offset.saturating_sub(from)).unwrap_or(0);
+                let mut before = vec![0; len];
+                let count = file.read_at(from, &mut before)?;
+                before.truncate(count);
+                before
+            }
+            Ok(_) => Vec::new(),
         };
-        if file.stat()?.len < wanted.offset {
+        if before.is_empty() {
             let wrong = format!("it stands at {wanted}, behind the end of that file");
             return Ok((start(wanted.file), Some(wrong)));
         }
-        let from = wanted.offset.saturating_sub(LINE_MAX as u64);
-        let mut before = vec![0; usize::try_from(wanted.offset.saturating_sub(from)).unwrap_or(0)];
-        let count = file.read_at(from, &mut before)?;
-        before.truncate(count);
         if before.last() == Some(&b'\n') {
             return Ok((wanted, None));
         }
@@ -249,7 +260,7 @@ mod tests {
             (mark(1, len), (1, len)),
             (mark(1, 0), (1, 0)),
             (mark(1, 3 * len), (1, 3 * len)),
-            (mark(0, 77), (0, 77)), // compressed: as it says
+            (mark(0, 77), (0, 77)), // lost: the reader says so
             (mark(1, len + 5), (1, len)),
             (mark(1, 5), (1, 0)),
             (mark(1, 3 * len + 1), (1, 0)),
@@ -259,6 +270,27 @@ mod tests {
             assert_eq!((found.file, found.offset), (place.0, place.1 as u64), "{mark:?}");
             let moved = (mark.binlog_index, mark.binlog_offset) != (found.file, found.offset);
             assert_eq!(wrong.is_some(), moved, "{mark:?}");
+        }
+    }
+
+    #[test]
+    fn a_mark_in_a_compressed_file_is_repaired_likewise() {
+        let disk = SimulatedDisk::with_dirs(&[DIR]);
+        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        std::io::Write::write_all(&mut gz, LINE.repeat(3000).as_bytes()).unwrap();
+        let log = disk.create(&Path::new(DIR).join("binlog.000.gz")).unwrap();
+        log.write_at(0, &gz.finish().unwrap()).unwrap();
+        let (len, end) = (LINE.len(), Position { file: 1, offset: 0 });
+        let file = file(&disk, Naming::ById);
+        for (offset, found) in [
+            (len, len),
+            (3000 * len, 3000 * len),
+            (2999 * len + 5, 2999 * len),
+            (5, 0),
+            (3000 * len + 1, 0),
+        ] {
+            let place = file.sound(&mark(0, offset), end).unwrap().0;
+            assert_eq!(place, Position { file: 0, offset: found as u64 }, "{offset}");
         }
     }
 

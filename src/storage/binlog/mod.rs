@@ -8,6 +8,8 @@ pub mod writer; // the thread that owns the log, and the handle to it
 
 pub mod reader; // follow from a position, whatever the lines hold
 
+pub mod packed; // old files, compressed
+
 pub mod mark; // how far each peer has got
 
 /// A place in the log, between two records: a file and an offset in it.

@@ -2,8 +2,8 @@
 //!
 //! Used by one sender each, by recovery and by the tombstones. Every call may block. Never
 //! stops at a line that is no record, at a file that is missing or at one that ends in the middle
-//! of a line: it says what it found and goes on behind it. Files that were compressed are read
-//! as they are.
+//! of a line, or at one that was compressed and is damaged: it says what it found and goes on
+//! behind it. Files that were compressed are read as they are.
 
 // What stands in the log may be damage or the work of another program.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
@@ -17,7 +17,11 @@ use std::{
 use flate2::read::MultiGzDecoder;
 use proto::binlog::{LINE_MAX, Record};
 
-use super::{Position, log::file_name};
+use super::{
+    Position,
+    log::file_name,
+    packed::{is_damage, packed_name},
+};
 use crate::disk::port::{Disk, DiskFile, Open};
 
 /// One read of the file.
@@ -36,7 +40,8 @@ pub struct Item {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
     Record(Record),
-    /// A line that is no record: its text as far as it can be shown, and why.
+    /// A line that is no record, or the rest of a compressed file that cannot be read: its text
+    /// as far as it can be shown, and why.
     Damaged {
         text: String,
         why: String,
@@ -83,20 +88,27 @@ impl Reader {
     /// The next item before `end`, if there is one.
     pub fn next(&mut self, end: Position) -> io::Result<Option<Item>> {
         while self.at < end {
-            if self.file.is_none() && !self.open()? {
-                let next = Position { file: self.at.file.saturating_add(1), offset: 0 };
-                self.at = next.min(end);
-                return Ok(Some(Item { what: What::Missing, next: self.at }));
-            }
+            let behind = Position { file: self.at.file.saturating_add(1), offset: 0 };
             let last = self.at.file == end.file;
             let limit = if last { end.offset } else { u64::MAX };
-            match self.line(limit)? {
-                Some(line) => {
+            match self.open().and_then(|there| if there { self.line(limit) } else { Ok(None) }) {
+                Ok(Some(line)) => {
                     let what = what_of(&line);
                     return Ok(Some(Item { what, next: self.at }));
                 }
-                None if last => return Ok(None),
-                None => self.move_to(Position { file: self.at.file.saturating_add(1), offset: 0 }),
+                Ok(None) if self.file.is_none() => {
+                    self.move_to(behind.min(end));
+                    return Ok(Some(Item { what: What::Missing, next: self.at }));
+                }
+                Ok(None) if last => return Ok(None),
+                Ok(None) => self.move_to(behind),
+                Err(error) if is_damage(&error) => {
+                    let text = packed_name(self.at.file);
+                    let why = format!("{error}: what stands behind it is lost to the reader");
+                    self.move_to(behind.min(end));
+                    return Ok(Some(Item { what: What::Damaged { text, why }, next: self.at }));
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(None)
@@ -109,8 +121,12 @@ impl Reader {
         self.used = 0;
     }
 
-    /// Opens the file of the position, plain or compressed; false if there is neither.
+    /// Opens the file of the position, plain or compressed, if it is not open; false if there is
+    /// neither.
     fn open(&mut self) -> io::Result<bool> {
+        if self.file.is_some() {
+            return Ok(true);
+        }
         let plain = self.dir.join(file_name(self.at.file));
         self.buffer.clear();
         self.used = 0;
@@ -118,7 +134,7 @@ impl Reader {
         match self.disk.open(&plain, Open::Read) {
             Ok(file) => self.file = Some(Source::Plain { file, offset }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let packed = self.dir.join(format!("{}.gz", file_name(self.at.file)));
+                let packed = self.dir.join(packed_name(self.at.file));
                 match self.disk.open(&packed, Open::Read) {
                     Ok(file) => self.file = Some(Source::packed(file, offset)?),
                     Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -185,13 +201,10 @@ enum Source {
 }
 
 impl Source {
-    /// A compressed file, from `offset` of its content on.
+    /// A compressed file, from `offset` of its content on; from its end on if that is before.
     fn packed(file: Box<dyn DiskFile>, offset: u64) -> io::Result<Self> {
         let mut decoder = MultiGzDecoder::new(Bytes { file, offset: 0 });
-        let skipped = io::copy(&mut (&mut decoder).take(offset), &mut io::sink())?;
-        if skipped != offset {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
+        io::copy(&mut (&mut decoder).take(offset), &mut io::sink())?;
         Ok(Self::Packed(Box::new(decoder)))
     }
 
@@ -308,6 +321,28 @@ mod tests {
         ]);
         let end = at(4, LINE.len());
         assert_eq!(letters(&disk, at(0, 0), end), ("rdrdddddrmmr".into(), end));
+    }
+
+    #[test]
+    fn a_compressed_file_that_is_damaged_or_short_stops_nobody() {
+        let two = LINE.repeat(2000);
+        let whole = gz(two.as_bytes());
+        let (cut, mut bent) = (whole[..whole.len() / 2].to_vec(), whole.clone());
+        *bent.last_mut().unwrap() ^= 1; // its length: only known at the end
+        let mut wrong = whole.clone();
+        wrong[0] ^= 1;
+        let len = LINE.len();
+        for (packed, from, want) in [
+            (&whole, at(0, 2001 * len), "r"),
+            (&wrong, at(0, 0), "dr"),
+            (&wrong, at(0, len), "dr"),
+            (&bent, at(0, 1999 * len), "rdr"),
+            (&cut, at(0, 1999 * len), "dr"),
+        ] {
+            let disk = disk(&[("binlog.000.gz", packed), ("binlog.001", LINE.as_bytes())]);
+            let end = at(1, len);
+            assert_eq!(letters(&disk, from, end), (want.to_owned(), end), "{from}");
+        }
     }
 
     #[test]

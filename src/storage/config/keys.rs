@@ -25,7 +25,6 @@ const BY_DURABILITY: &str = "the key durability says what is synced before an an
 const NO_DHT: &str = "equal contents are stored as often as they are uploaded";
 const LOCAL: &str = "addresses are those that the trackers see";
 const NO_POOL: &str = "each tracker has one connection, which stays open";
-const NO_GZIP: &str = "old log files stay as they are";
 const AT_ROTATION: &str = "old log files go when a new one is begun";
 
 /// All keys of the global section, in the order of the specification, then ours.
@@ -88,8 +87,8 @@ const KEYS: &[(&str, Use)] = &[
     ("file_sync_skip_invalid_record", Kept),
     ("use_connection_pool", Idle(NO_POOL)),
     ("connection_pool_max_idle_time", Idle(NO_POOL)),
-    ("compress_binlog", NotYet("old binlog files stay as they are")),
-    ("compress_binlog_time", Idle("old binlog files stay as they are")),
+    ("compress_binlog", Kept),
+    ("compress_binlog_time", Kept),
     ("check_store_path_mark", Kept),
     ("http.domain_name", Idle("files are served over HTTP by the nginx module")),
     ("http.server_port", Idle("files are served over HTTP by the nginx module")),
@@ -100,8 +99,8 @@ const KEYS: &[(&str, Use)] = &[
     ("log_file_rotate_on_size", Kept),
     ("log_file_keep_days", Kept),
     ("log_file_delete_old_time", Idle(AT_ROTATION)),
-    ("log_file_compress_old", NotYet(NO_GZIP)),
-    ("log_file_compress_days_before", Idle(NO_GZIP)),
+    ("log_file_compress_old", Kept),
+    ("log_file_compress_days_before", Kept),
     // Ours.
     ("durability", Kept),
     ("verify_reads", Kept),

@@ -29,6 +29,9 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Lines of the binlog counted in one look; what is beyond them is estimated.
 const LINES_MAX: usize = 16_384;
+/// A look that took some time comes again after so many times as long: a place in a compressed
+/// file is found by reading all before it.
+const REST_FACTOR: u32 = 20;
 /// A peer whose oldest change has waited this long is worth a line in the log,
 const BEHIND_SECS: u64 = 30;
 /// but not more often than this.
@@ -40,6 +43,8 @@ struct Seen {
     /// Nothing before this place is for the peer, or it has it.
     clear: Position,
     said: Option<Moment>,
+    /// Not looked at before.
+    due: Option<Moment>,
 }
 
 /// Looks again and again until the program ends.
@@ -58,6 +63,10 @@ pub(super) async fn watch(shared: Arc<Shared>, mut stop: Stop) {
         seen.retain(|id, _| table.contains_key(id));
         for (id, peer) in table {
             let seen = seen.entry(id).or_default();
+            let began = shared.world.clock.moment();
+            if seen.due.is_some_and(|due| began < due) {
+                continue;
+            }
             match look(&shared, id, peer, seen.clear).await {
                 Ok((lag, clear)) => {
                     seen.clear = clear;
@@ -65,6 +74,9 @@ pub(super) async fn watch(shared: Arc<Shared>, mut stop: Stop) {
                 }
                 Err(error) => log::warn!("look how far storage {id} is behind: {error}"),
             }
+            let now = shared.world.clock.moment();
+            let rest = now.since(began).saturating_mul(REST_FACTOR);
+            seen.due = Some(Moment(now.0.saturating_add(rest)));
         }
     }
 }

@@ -19,9 +19,13 @@ mod quarantine; // records that a peer will never take
 
 mod mark; // where a sender is, and what its mark says
 
+mod pace; // the pause between batches; pure
+
 mod pump; // the work of one session
 
 mod lag; // how far each peer is behind
+
+mod pack; // old files of the log are compressed, once a day
 
 mod graves; // what was deleted, on disk, and until when
 
@@ -65,6 +69,11 @@ pub(crate) use graves::{GraveLog, load as load_tombs};
 /// Keeps the log of deleted files until the program ends.
 pub(crate) async fn keep_tombs(shared: Arc<Shared>, log: GraveLog, stop: Stop) {
     graves::keep(shared, log, stop).await;
+}
+
+/// Compresses old files of the log, if the configuration says so, until the program ends.
+pub(crate) async fn pack_log(shared: Arc<Shared>, stop: Stop) {
+    pack::run(shared, stop).await;
 }
 
 /// Measures how far the members are behind until the program ends.

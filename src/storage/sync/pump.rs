@@ -12,6 +12,7 @@ use tokio::{sync::watch, task::JoinSet};
 use super::{
     deliver::{DeliverError, Outcome, deliver},
     mark::Course,
+    pace::Pace,
     plan::{Stance, Ticket, Window, is_wanted, stance},
     quarantine,
     sender::{Ended, Sender, SessionError, connect},
@@ -47,6 +48,7 @@ pub(super) struct Pump<'a> {
     /// Read and not yet begun, in order.
     ahead: VecDeque<Item>,
     window: Window,
+    pace: Pace,
     under_way: JoinSet<Landed>,
     main: Option<Link>,
     idle: Vec<Link>,
@@ -63,11 +65,13 @@ impl<'a> Pump<'a> {
         let reader = Reader::new(Arc::clone(&shared.store.disk), &dir, course.position());
         let now = shared.world.clock.moment();
         let window = Window::new(shared.config.sync_threads);
+        let pace = Pace::new(shared.config.sync_interval, shared.config.sync_threads);
         Self {
             course,
             reader: Some(reader),
             ahead: VecDeque::new(),
             window,
+            pace,
             under_way: JoinSet::new(),
             main: Some(main),
             idle: Vec::new(),
@@ -116,7 +120,9 @@ impl<'a> Pump<'a> {
                 let end = *end.borrow();
                 self.caught_up(end).await?;
             }
+            let now = self.sender.shared.world.clock.moment();
             let pause = self.sender.shared.config.sync_wait;
+            let pause = self.pace.rest(now).map_or(pause, |rest| rest.min(pause));
             tokio::select! {
                 biased;
                 () = stop.raised() => return Ok(Ended::Stopped),
@@ -149,7 +155,9 @@ impl<'a> Pump<'a> {
             let Some(item) = self.ahead.front() else { return Ok(()) };
             match &item.what {
                 What::Record(record) if is_wanted(record, &role) => {
-                    if !self.window.has_room(record) || self.must_gather() {
+                    let now = self.sender.shared.world.clock.moment();
+                    let waits = self.must_gather(now) || !self.pace.may_begin(now);
+                    if waits || !self.window.has_room(record) {
                         return Ok(());
                     }
                     let item = self.ahead.pop_front().expect("it was there a moment ago");
@@ -188,8 +196,7 @@ impl<'a> Pump<'a> {
 
     /// Whether the next record has to wait for all before it, because it is time that the peer
     /// learns up to when it has everything.
-    fn must_gather(&self) -> bool {
-        let now = self.sender.shared.world.clock.moment();
+    fn must_gather(&self, now: Moment) -> bool {
         !self.window.is_empty() && ANNOUNCE_EVERY <= now.since(self.announced)
     }
 
@@ -215,6 +222,7 @@ impl<'a> Pump<'a> {
         let is_main = self.window.is_empty() && self.main.is_some();
         let link = if is_main { self.main.take() } else { self.idle.pop() };
         let ticket = self.window.start(&record, item.next);
+        self.pace.begin();
         let tries = match self.sender.trouble {
             Some((at, tries)) if at == item.next => tries.saturating_add(1),
             _ => 1,
@@ -298,6 +306,9 @@ impl<'a> Pump<'a> {
         self.window.answered(ticket);
         self.course.count(1, sent);
         let passed = self.window.passed();
+        if self.window.is_empty() {
+            self.pace.answered(self.traffic);
+        }
         self.tell(Some(sent), passed);
         self.pass(passed).await?;
         if is_main && self.main.is_none() {
