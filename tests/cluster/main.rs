@@ -13,6 +13,7 @@ mod copies; // a second copy before the answer
 mod difference; // what is not equal, and why
 mod faults; // all of these at random
 mod filling; // new members, replaced disks
+mod groups; // more than one
 mod hanging; // a member that does not answer
 mod ids; // members have numbers
 mod killing; // members die in turn under load
@@ -21,6 +22,7 @@ mod moving; // a member gets another address
 mod pacing; // when, and how fast
 mod packing; // an old log is compressed
 mod partition; // networks that are cut
+mod poison; // records that nobody can take
 mod removing; // a member leaves for good
 mod repairing; // bytes change on a disk
 mod resyncing; // a log is lost

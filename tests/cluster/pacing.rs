@@ -53,8 +53,8 @@ fn records_are_sent_within_the_daily_window_also_across_midnight() {
 }
 
 #[test]
-fn a_pause_follows_each_batch() {
-    let lines = "sync_max_threads = 2\nsync_interval = 3600000\n";
+fn a_pause_follows_each_batch_and_marks_are_saved_meanwhile() {
+    let lines = "sync_max_threads = 2\nsync_interval = 3600000\nwrite_mark_file_freq = 2\n";
     let world = World::start("interval", 2, 2, lines);
     let [member, peer] = &world.cluster.storages[..] else { panic!("there are two") };
     assert!(peer.stop().success());
@@ -64,9 +64,12 @@ fn a_pause_follows_each_batch() {
     eventually("the first batch is sent", CONVERGE, || {
         (shown(member, "sent_total") == Some(2)).then_some(())
     });
-    assert!(member.stop().success());
     let mark = member.dir.join(format!("base/data/sync/127.0.0.2_{}.mark", peer.address.port()));
-    let mark = fs::read_to_string(mark).expect("it has one");
-    assert!(mark.contains("sync_row_count=2\n"), "{mark}");
+    let mark = || fs::read_to_string(&mark).unwrap_or_default();
+    eventually("the mark is saved after so many", CONVERGE, || {
+        mark().contains("sync_row_count=2\n").then_some(())
+    });
+    member.kill();
+    assert!(mark().contains("sync_row_count=2\n"), "{}", mark());
     assert_eq!(peer.on_disk("group1").len(), 2);
 }

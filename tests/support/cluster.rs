@@ -98,7 +98,8 @@ impl Daemon {
         self.replace_line(&format!("port = {old}"), &format!("port = {port}"));
     }
 
-    fn replace_line(&self, old: &str, new: &str) {
+    /// Puts other lines in place of one or some of its configuration; for the next start.
+    pub(crate) fn replace_line(&self, old: &str, new: &str) {
         let conf = self.dir.join("conf");
         let text = fs::read_to_string(&conf).expect("it was written");
         let line = |line: &str| format!("\n{line}\n");
