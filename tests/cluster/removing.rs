@@ -9,7 +9,7 @@ use std::process::Command;
 use proto::ids::GroupName;
 use proto::status::StorageState;
 
-use crate::support::cluster::Cluster;
+use crate::support::cluster::{Cluster, Daemon};
 use crate::support::history::Content;
 use crate::support::recorder::Recorder;
 use crate::support::stack::bin_dir;
@@ -31,16 +31,7 @@ fn members_start_again_when_who_filled_them_is_gone() {
     let [gone, rest @ ..] = &world.cluster.storages[..] else { panic!("there are three") };
     assert!(gone.stop().success());
     for tracker in [&world.cluster.tracker, &other.tracker] {
-        let conf = tracker.dir.join("client.conf");
-        let text = format!("tracker_server = {}\nbase_path = /tmp\n", tracker.address);
-        #[allow(clippy::disallowed_methods, reason = "a test's own file")]
-        fs::write(&conf, text).expect("the directory is ours");
-        eventually("the tracker lets it go", CONVERGE, || {
-            let mut monitor = Command::new(bin_dir().join("fdfs_monitor"));
-            let id = gone.address.ip().to_string();
-            let done = monitor.arg(&conf).args(["delete", "group1", &id]).output();
-            done.expect("it runs").status.success().then_some(())
-        });
+        let_go(tracker, gone);
     }
     for storage in rest {
         assert!(storage.stop().success());
@@ -52,6 +43,20 @@ fn members_start_again_when_who_filled_them_is_gone() {
     let id = eventually("an upload is taken", CONVERGE, || upload(99).ok()).to_string();
     eventually("both have it", CONVERGE, || {
         rest.iter().all(|storage| storage.on_disk("group1").contains_key(&id)).then_some(())
+    });
+}
+
+/// Until the tracker has removed this member from the group, as an administrator does it.
+fn let_go(tracker: &Daemon, gone: &Daemon) {
+    let conf = tracker.dir.join("client.conf");
+    let text = format!("tracker_server = {}\nbase_path = /tmp\n", tracker.address);
+    #[allow(clippy::disallowed_methods, reason = "a test's own file")]
+    fs::write(&conf, text).expect("the directory is ours");
+    eventually("the tracker lets it go", CONVERGE, || {
+        let mut monitor = Command::new(bin_dir().join("fdfs_monitor"));
+        let id = gone.address.ip().to_string();
+        let done = monitor.arg(&conf).args(["delete", "group1", &id]).output();
+        done.expect("it runs").status.success().then_some(())
     });
 }
 
@@ -94,4 +99,41 @@ fn a_member_without_its_files_is_in_service_to_no_tracker() {
         }
         (active == [true, true]).then_some(())
     });
+}
+
+#[test]
+fn a_new_member_whose_source_is_removed_is_filled_by_another_one() {
+    // Slowly, so that it is not done before.
+    let world = World::prepare("unsourced", 3, "sync_max_threads = 1\nsync_interval = 100\n");
+    world.start_all(2);
+    let client = world.client(1);
+    for seed in 0..60 {
+        let content = Content { seed, len: 3_000 };
+        world.runtime.block_on(client.upload(content)).expect("it is taken");
+    }
+    let [gone, other, newcomer] = &world.cluster.storages[..] else { panic!("there are three") };
+    eventually("both have all", CONVERGE, || {
+        (gone.lengths("group1").len() == 60 && other.lengths("group1").len() == 60).then_some(())
+    });
+    newcomer.start();
+    let tracker = &world.cluster.tracker;
+    eventually("it is being filled", CONVERGE, || {
+        let states = states(&world, tracker.address);
+        states.contains(&(newcomer.address, StorageState::Syncing)).then_some(())
+    });
+    let log = gone.log();
+    assert!(log.contains("storage 127.0.0.3 gets everything"), "by the first one: {log}");
+    gone.kill();
+    let_go(tracker, gone);
+    eventually("it is in service, and has all", CONVERGE, || {
+        let states = states(&world, tracker.address);
+        let active = states.contains(&(newcomer.address, StorageState::Active));
+        // Looked at behind the state: what is there now was there or came meanwhile.
+        let held = newcomer.lengths("group1").len();
+        assert!(!active || held == 60, "it has {held} files, and is in service");
+        active.then_some(())
+    });
+    let log = other.log();
+    assert!(log.contains("storage 127.0.0.3 gets everything"), "{log}");
+    assert!(!log.contains("will join again"), "in service all the time: {log}");
 }

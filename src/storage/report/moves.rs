@@ -6,7 +6,11 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use net::conn::Conn;
-use proto::{command::Command, status::Status, tracker::changelog::IpChanged};
+use proto::{
+    command::Command,
+    status::{Status, StorageState},
+    tracker::changelog::IpChanged,
+};
 
 use super::Reporter;
 use crate::{
@@ -92,6 +96,13 @@ impl Reporter {
         let job = move || apply(&ours, &dir, &String::from_utf8_lossy(&text));
         match self.store.gate.run(job).await {
             Ok(false) => Ok(()),
+            // One in service has everything, and stays there.
+            Ok(true) if self.serves() => {
+                log::info!("the source of our files was removed from the group: forgotten");
+                self.save_source(None, 0).await;
+                Ok(())
+            }
+            // Another one has to send what is missing: a join settles who.
             Ok(true) => Err(AskError::SourceRemoved),
             Err(error) => {
                 // A mark that is not found under its new name costs a second sending, no file.
@@ -99,6 +110,14 @@ impl Reporter {
                 Ok(())
             }
         }
+    }
+}
+
+impl Reporter {
+    /// Whether we are not, or not any more, waiting for our files, as far as trackers have told.
+    fn serves(&self) -> bool {
+        use StorageState as S;
+        matches!(self.peers.own_state(), Some(S::Offline | S::Online | S::Active | S::Recovery))
     }
 }
 

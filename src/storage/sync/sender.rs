@@ -142,8 +142,18 @@ impl Sender {
                 Stance::Wait if matches!(self.state(), S::WaitSync | S::Syncing) => {}
                 Stance::Wait => return Ok(Ended::Paused),
             }
-            if let Some(ended) = self.changed(stop).await {
-                return Ok(ended);
+            let patience = self.shared.config.heart_beat_interval;
+            tokio::select! {
+                ended = self.changed(stop) => {
+                    if let Some(ended) = ended {
+                        return Ok(ended);
+                    }
+                }
+                () = tokio::time::sleep(patience) => {}
+            }
+            if !fills && self.has_become_ours().await {
+                log::info!("storage {} is ours to fill now", self.id);
+                return Ok(Ended::Paused);
             }
         }
         let main = self.introduced(peer).await?;
@@ -163,6 +173,25 @@ impl Sender {
         }
         self.shared.store.progress.update(self.id, |progress| progress.connected = false);
         ended
+    }
+
+    /// Whether a peer that waits to be filled, by somebody else when we asked first, is to be
+    /// filled by us now: that one may have been removed. Its state need not have changed with it.
+    async fn has_become_ours(&mut self) -> bool {
+        use StorageState as S;
+        if !matches!(self.state(), S::WaitSync | S::Syncing) {
+            return false;
+        }
+        match self.shared.source_of(self.id).await {
+            Ok(point) => {
+                let source = point.and_then(|point| point.source);
+                source.is_some() && source == self.shared.peers.own()
+            }
+            Err(error) => {
+                log::debug!("ask who fills {}: {error}", self.id);
+                false
+            }
+        }
     }
 
     /// Waits for a change of the table; how to end if nothing is left to wait for.
