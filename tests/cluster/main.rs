@@ -18,6 +18,7 @@ mod hanging; // a member that does not answer
 mod ids; // members have numbers
 mod killing; // members die in turn under load
 mod lag; // how far a member is behind
+mod linking; // links between files
 mod moving; // a member gets another address
 mod pacing; // when, and how fast
 mod packing; // an old log is compressed
