@@ -60,9 +60,13 @@ impl ChangeLog {
 
 impl Cluster {
     /// 77: what the asking storage, or the named one, has not read yet.
+    ///
+    /// On a connection that has joined it counts as read when the next request comes in: the
+    /// reference counts it at once, and what is lost with a connection is never told again, so that
+    /// a member that has moved is sent everything once more.
     pub(super) fn changelog_req(
         &mut self,
-        session: &Session,
+        session: &mut Session,
         about: Option<&StorageRef>,
         effects: &mut Vec<Effect>,
     ) -> Result<Answer, Refusal> {
@@ -80,9 +84,25 @@ impl Cluster {
             return Ok(Answer::Empty);
         }
         let sent = u64::try_from(piece.len()).unwrap_or(0);
-        member.changelog_offset = member.changelog_offset.saturating_add(sent);
-        effects.push(Effect::Save(StateFile::Storages));
+        let end = member.changelog_offset.saturating_add(sent);
+        if about.is_none() {
+            session.changelog_sent = Some(end);
+        } else {
+            member.changelog_offset = end;
+            effects.push(Effect::Save(StateFile::Storages));
+        }
         Ok(Answer::Text(piece.to_owned()))
+    }
+
+    /// The storage has asked for something else: what it was sent of the change log has arrived.
+    pub(super) fn changelog_arrived(&mut self, session: &mut Session, effects: &mut Vec<Effect>) {
+        let Some(end) = session.changelog_sent.take() else { return };
+        let Ok((group, ix)) = self.joined(session) else { return };
+        let member = group.member_mut(ix);
+        if member.changelog_offset < end {
+            member.changelog_offset = end;
+            effects.push(Effect::Save(StateFile::Storages));
+        }
     }
 
     /// 93: the entry stays until the next start, so that others learn of the removal.

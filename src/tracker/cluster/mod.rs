@@ -78,6 +78,8 @@ pub struct Session {
     join_number: u64,
     /// The leader-change counter when it was last told who leads.
     leader_seen: u32,
+    /// Up to where the change log was sent in the last answer, which may not have arrived.
+    changelog_sent: Option<u64>,
     /// The place of the tracker that follows us over it.
     follower: Option<usize>,
     /// Whether that one has been told who hands out slots.
@@ -94,6 +96,7 @@ impl Session {
             joined: None,
             join_number: 0,
             leader_seen: 0,
+            changelog_sent: None,
             follower: None,
             knows_trunk_servers: false,
             has_files: false,
@@ -368,6 +371,7 @@ impl Cluster {
         event: Event,
         effects: &mut Vec<Effect>,
     ) -> Result<Answer, Refusal> {
+        self.changelog_arrived(session, effects);
         match event {
             Event::JoinLeader(join) => self.join_leader(session, &join),
             Event::ChangeStatus(state) => self.change_status(session, state, effects),

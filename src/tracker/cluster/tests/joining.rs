@@ -435,8 +435,16 @@ fn storages_and_groups_are_removed() {
     assert!(world.effects.contains(&Effect::AppendChangelog(line.clone())), "{line:?}");
     assert_eq!(world.apply(B, Event::SyncDestQuery), Ok(Answer::SyncPoint(None)));
     assert_eq!(delete(&mut world, A), Err(Refusal::Already));
-    // It is told to the others once, whole, and asks nothing more afterwards.
+    // It is told to the others whole, again if the connection ended with it, and once they have
+    // it no more.
+    assert_eq!(world.apply(B, Event::ChangelogReq(None)), Ok(Answer::Text(line.clone())));
+    world.sessions.remove(B);
+    world.join(B, first_join("group1")).unwrap();
     assert_eq!(world.apply(B, Event::ChangelogReq(None)), Ok(Answer::Text(line)));
+    assert_eq!(world.apply(B, Event::ChangelogReq(None)), Ok(Answer::Empty));
+    assert!(world.saves(StateFile::Storages));
+    world.sessions.remove(B);
+    world.join(B, first_join("group1")).unwrap();
     assert_eq!(world.apply(B, Event::ChangelogReq(None)), Ok(Answer::Empty));
     let gone = Event::DeleteGroup(group("group1"));
     assert_eq!(world.apply(A, gone.clone()), Err(Refusal::Busy));
