@@ -51,6 +51,9 @@ pub(crate) enum AskError {
     /// It has not noticed yet that we are not at this address any more.
     #[error("the tracker believes that we are still at {0}")]
     StillThere(std::net::IpAddr),
+    /// It lost what it knew, or nobody is left.
+    #[error("the tracker knows no other member that could fill this storage")]
+    KnowsNobody,
 }
 
 /// One request and its answer on an open connection.

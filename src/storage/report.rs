@@ -7,13 +7,16 @@ mod moves; // members that have moved, we among them
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
-use net::{conn::Conn, ports::World, shutdown::Stop};
+use net::{
+    conn::Conn,
+    ports::{Moment, World},
+    shutdown::Stop,
+};
 use proto::{
     address::Addresses,
     command::Command,
@@ -23,7 +26,7 @@ use proto::{
         Megabytes, STORAGES_PER_GROUP_MAX, Space, UnixTime, Version,
         beat::{Beat, Changes, DiskUsage, Statistics},
         join::{Join, JoinAnswer, ReportedState, TrackerHost},
-        status::ReplicaChange,
+        status::{ChangeStatus, ReplicaChange},
         sync::{SyncPoint, SyncReport, SyncedUntil},
     },
 };
@@ -44,6 +47,9 @@ use crate::{
 const VERSION: &str = "6.16.1";
 /// After a session has broken. After a failed connect the wait is a heartbeat.
 const BROKEN_WAIT: Duration = Duration::from_secs(1);
+/// How long one that was to be filled does not believe a tracker that knows no other member of
+/// the group: trackers that lost what they knew learn of the others as these come back.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What all sessions share.
 #[derive(Debug)]
@@ -124,19 +130,35 @@ impl Reporter {
     async fn session(&self, tracker: SocketAddr) -> Result<std::convert::Infallible, AskError> {
         let mut conn = connect(&self.world, &self.config, tracker).await?;
         self.tell_move(&mut conn, tracker).await?;
-        let state = self.join(&mut conn, tracker).await?;
+        let as_new = self.identity.get().is_new_to(tracker);
+        let state = self.join(&mut conn, tracker, as_new).await?;
         log::info!("joined tracker {tracker}, state {}", state.name());
         self.arrange(&mut conn, tracker, state).await?;
+        if as_new {
+            self.keep(move |identity| identity.told(tracker)).await;
+        }
         let mut beats = tokio::time::interval(self.config.heart_beat_interval);
         let mut usages = tokio::time::interval(self.config.stat_report_interval);
         beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         usages.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut sent = Statistics::default();
         let mut told = 0;
+        let mut waits = is_waiting(state);
         loop {
             let body = tokio::select! {
                 biased;
                 _ = beats.tick() => {
+                    // What this tracker knows of us has ended meanwhile, by another one's word.
+                    if self.identity.get().is_new_to(tracker) {
+                        return Err(AskError::TakenForNew);
+                    }
+                    if waits && self.is_served_elsewhere(tracker) {
+                        // It may have missed the report that we are filled, and nobody repeats it.
+                        let mut body = Vec::new();
+                        ChangeStatus { state: StorageState::Active }.encode(&mut body);
+                        exchange(&mut conn, Command::StorageChangeStatus, &body).await?;
+                        waits = false;
+                    }
                     told = self.report_synced(&mut conn, tracker, told).await?;
                     let now = self.store.counters.snapshot().statistics;
                     let statistics = (now != sent).then_some(now);
@@ -158,7 +180,12 @@ impl Reporter {
         }
     }
 
-    async fn join(&self, conn: &mut Conn, tracker: SocketAddr) -> Result<StorageState, AskError> {
+    async fn join(
+        &self,
+        conn: &mut Conn,
+        tracker: SocketAddr,
+        as_new: bool,
+    ) -> Result<StorageState, AskError> {
         let identity = self.identity.get();
         let hosts = self.config.trackers.iter();
         let host =
@@ -172,7 +199,7 @@ impl Reporter {
             join_time: UnixTime(identity.join_time),
             up_time: self.up_since,
             version: Version::parse(VERSION).unwrap_or_default(),
-            init: !identity.sync_old_done,
+            init: as_new,
             state: self.own_state(),
             id: self.id,
             tracker: Some(tracker.ip()),
@@ -186,14 +213,31 @@ impl Reporter {
         }
         let answer = JoinAnswer::decode(&answer?)?;
         self.trackers().joined.insert(tracker, answer.state);
+        self.has_us_in(tracker, answer.state).await;
         Ok(answer.state)
+    }
+
+    /// Whether another tracker, which leads, has us in service, and we are.
+    fn is_served_elsewhere(&self, tracker: SocketAddr) -> bool {
+        let elsewhere = self.peers.leader().is_some_and(|leader| leader != tracker);
+        elsewhere && self.identity.get().is_whole() && self.peers.own_state().is_some_and(is_served)
+    }
+
+    /// A tracker has said in which state it has us.
+    async fn has_us_in(&self, tracker: SocketAddr, state: StorageState) {
+        if is_served(state) && self.identity.get().waiting.is_some() {
+            self.keep(move |identity| identity.in_service_at(tracker)).await;
+        }
     }
 
     /// What we know of our own state (storage.md 6.4).
     fn own_state(&self) -> ReportedState {
         match self.peers.own_state() {
             Some(state) => ReportedState::Known(state),
-            None => self.trackers().own_state(self.config.trackers.len()),
+            None => {
+                let is_whole = self.identity.get().is_whole();
+                self.trackers().own_state(self.config.trackers.len(), is_whole)
+            }
         }
     }
 
@@ -211,7 +255,12 @@ impl Reporter {
                 let point = SyncPoint::decode_optional(&answer)?;
                 let source = point.and_then(|point| point.source);
                 let until = point.map_or(0, |point| point.until.0);
-                self.save_source(source, until).await;
+                let waits = source.is_none() && self.identity.get().waiting.is_some();
+                if waits && self.trackers().may_know_more(self.world.clock.moment()) {
+                    return Err(AskError::KnowsNobody);
+                }
+                let trackers = self.config.trackers.clone();
+                self.keep_source(move |identity| identity.arrange(source, until, &trackers)).await;
                 match source {
                     Some(source) => log::info!("storage {source} is to send the existing files"),
                     None => log::info!("this storage begins without files to fetch"),
@@ -220,16 +269,14 @@ impl Reporter {
         }
         match self.notify(conn).await {
             Err(AskError::Refused(Status::ENOENT)) if self.is_orphaned(tracker) => {
-                use StorageState as S;
-                let state = self.peers.own_state().unwrap_or(state);
-                if matches!(state, S::Init | S::WaitSync | S::Syncing) {
+                if is_waiting(self.peers.own_state().unwrap_or(state)) {
                     // It had not sent everything: another one has to.
                     log::warn!("the source of our files is gone before it had sent them all");
-                    self.begin_anew().await;
+                    self.keep_source(Identity::begin_anew).await;
                     return Err(AskError::TakenForNew);
                 }
                 log::warn!("the source of our files is gone from the group: forgotten");
-                self.save_source(None, 0).await;
+                self.keep_source(Identity::forget_source).await;
                 self.notify(conn).await
             }
             Ok(()) => {
@@ -252,20 +299,20 @@ impl Reporter {
         self.trackers.lock().expect("no code panics while holding this lock")
     }
 
-    /// As a new member: the next session asks who fills us.
-    async fn begin_anew(&self) {
-        let file = Arc::clone(&self.identity);
-        self.save_another_source(move || file.update(Identity::begin_anew)).await;
-    }
-
     /// Saves that our files have another source, or none. What trackers said of the one before
     /// is forgotten behind that: until then they may say more of it.
-    async fn save_another_source(&self, save: impl FnOnce() -> io::Result<()> + Send + 'static) {
-        if let Err(error) = self.store.gate.run(save).await {
+    async fn keep_source(&self, change: impl FnOnce(&mut Identity) + Send + 'static) {
+        self.keep(change).await;
+        self.trackers().another_source();
+    }
+
+    /// Changes what we know of ourselves, and saves it.
+    async fn keep(&self, change: impl FnOnce(&mut Identity) + Send + 'static) {
+        let file = Arc::clone(&self.identity);
+        if let Err(error) = self.store.gate.run(move || file.update(change)).await {
             // In memory it is settled; after a restart the question is asked again.
             log::error!("save .data_init_flag: {error}");
         }
-        self.trackers().another_source();
     }
 
     async fn notify(&self, conn: &mut Conn) -> Result<(), AskError> {
@@ -274,18 +321,6 @@ impl Reporter {
         let until = UnixTime(identity.sync_until);
         SyncPoint { source: identity.sync_source, until }.encode(&mut body);
         exchange(conn, Command::StorageSyncNotify, &body).await.map(|_| ())
-    }
-
-    async fn save_source(&self, source: Option<StorageId>, until: i64) {
-        let file = Arc::clone(&self.identity);
-        let save = move || {
-            file.update(|identity| {
-                identity.sync_old_done = true;
-                identity.sync_source = source;
-                identity.sync_until = until;
-            })
-        };
-        self.save_another_source(save).await;
     }
 
     /// Whether this tracker's word about the group counts.
@@ -314,6 +349,11 @@ impl Reporter {
         self.follow_changelog(conn).await?;
         log::debug!("tracker {tracker} lists {} storages of the group", members.len());
         let merged = self.peers.told(&members);
+        let ours =
+            members.iter().find(|member| member.id.is_some() && member.id == self.peers.own());
+        if let Some(ours) = ours {
+            self.has_us_in(tracker, ours.state).await;
+        }
         for id in merged.refused {
             log::error!("storage {id} is not taken in: a group has {STORAGES_PER_GROUP_MAX}");
         }
@@ -359,6 +399,18 @@ impl Reporter {
     }
 }
 
+/// Whether a storage waits to be filled.
+fn is_waiting(state: StorageState) -> bool {
+    use StorageState as S;
+    matches!(state, S::Init | S::WaitSync | S::Syncing)
+}
+
+/// Whether a storage has been filled, and is or may soon be in service.
+fn is_served(state: StorageState) -> bool {
+    use StorageState as S;
+    matches!(state, S::Offline | S::Online | S::Active)
+}
+
 /// What the trackers have said of us.
 #[derive(Debug, Default)]
 struct Trackers {
@@ -368,21 +420,27 @@ struct Trackers {
     strangers: BTreeSet<SocketAddr>,
     /// Those that do not know the source of our files, the present one.
     without_source: BTreeSet<SocketAddr>,
+    /// Since when they know nobody who could fill us, although there was somebody.
+    alone_since: Option<Moment>,
 }
 
 impl Trackers {
     /// Our state where no list of members has it yet. Only the leader sends lists, and it may be
-    /// the one that does not know us: then the word of another tracker counts, and if all have
-    /// been heard and none knows us, we are new to them.
-    fn own_state(&self, count: usize) -> ReportedState {
-        let gone = [StorageState::Deleted, StorageState::IpChanged];
-        let told = self.joined.values().filter(|state| !gone.contains(state));
+    /// the one that does not know us: then the word of another tracker counts. If all have been
+    /// heard and none knows us, they have lost what they knew: we are in service if we are
+    /// whole, where the reference takes itself for new; a group of such members would wait for
+    /// ever to be filled by one another.
+    fn own_state(&self, count: usize, is_whole: bool) -> ReportedState {
+        use StorageState as S;
+        let gone = |state: &S| matches!(state, S::Deleted | S::IpChanged);
+        let told = self.joined.values().filter(|state| !gone(state));
         if let Some(state) = told.max_by_key(|state| **state as u8) {
             return ReportedState::Known(*state);
         }
         let heard = self.strangers.iter().filter(|at| !self.joined.contains_key(at)).count();
         match count <= (self.joined.len() + heard).max(1) {
-            true => ReportedState::Known(StorageState::Init),
+            true if is_whole && self.joined.is_empty() => ReportedState::Known(S::Active),
+            true => ReportedState::Known(S::Init),
             false => ReportedState::Unknown,
         }
     }
@@ -395,6 +453,12 @@ impl Trackers {
         most && self.joined.keys().all(|at| self.without_source.contains(at))
     }
 
+    /// Nobody who could fill us is known to a tracker: whether that may change yet.
+    fn may_know_more(&mut self, now: Moment) -> bool {
+        let since = *self.alone_since.get_or_insert(now);
+        now.since(since) < PATIENCE
+    }
+
     /// This one knows it, whatever it said before.
     fn knows_source(&mut self, tracker: SocketAddr) {
         self.without_source.remove(&tracker);
@@ -403,6 +467,7 @@ impl Trackers {
     /// What was said was said of another source.
     fn another_source(&mut self) {
         self.without_source.clear();
+        self.alone_since = None;
     }
 }
 
@@ -424,23 +489,36 @@ mod tests {
     fn a_leader_that_does_not_know_us_is_told_the_state_that_another_tracker_answered() {
         let known = ReportedState::Known;
         let mut trackers = Trackers::default();
-        assert_eq!(trackers.own_state(1), known(StorageState::Init), "nobody else to ask");
-        assert_eq!(trackers.own_state(2), ReportedState::Unknown);
+        assert_eq!(trackers.own_state(1, false), known(StorageState::Init), "nobody else to ask");
+        assert_eq!(trackers.own_state(2, true), ReportedState::Unknown);
         trackers.strangers.insert(at(1));
-        assert_eq!(trackers.own_state(2), ReportedState::Unknown, "another one may know us");
+        assert_eq!(trackers.own_state(2, true), ReportedState::Unknown, "another one may know us");
         trackers.joined.insert(at(2), StorageState::Online);
-        assert_eq!(trackers.own_state(2), known(StorageState::Online));
-        assert_eq!(trackers.own_state(3), known(StorageState::Online));
+        assert_eq!(trackers.own_state(2, true), known(StorageState::Online));
+        assert_eq!(trackers.own_state(3, false), known(StorageState::Online));
     }
 
     #[test]
-    fn a_storage_that_no_tracker_knows_any_more_is_new_to_all() {
+    fn a_storage_that_no_tracker_knows_any_more_is_in_service_if_it_is_whole() {
+        let known = ReportedState::Known;
         let mut trackers = Trackers { strangers: [at(1)].into(), ..Trackers::default() };
-        assert_eq!(trackers.own_state(2), ReportedState::Unknown);
+        assert_eq!(trackers.own_state(2, true), ReportedState::Unknown);
         trackers.strangers.insert(at(2));
-        assert_eq!(trackers.own_state(2), ReportedState::Known(StorageState::Init));
+        assert_eq!(trackers.own_state(2, true), known(StorageState::Active));
+        assert_eq!(trackers.own_state(2, false), known(StorageState::Init));
         trackers.joined.insert(at(2), StorageState::Deleted);
-        assert_eq!(trackers.own_state(2), ReportedState::Known(StorageState::Init));
+        assert_eq!(trackers.own_state(2, true), known(StorageState::Init), "it was removed");
+    }
+
+    #[test]
+    fn trackers_that_know_nobody_are_given_time_to_learn() {
+        let mut trackers = Trackers::default();
+        let begun = Duration::from_secs(5);
+        assert!(trackers.may_know_more(Moment(begun)));
+        assert!(trackers.may_know_more(Moment(begun + PATIENCE - Duration::from_millis(1))));
+        assert!(!trackers.may_know_more(Moment(begun + PATIENCE)), "nobody will come");
+        trackers.another_source();
+        assert!(trackers.may_know_more(Moment(begun + PATIENCE)), "another time");
     }
 
     #[test]

@@ -4,7 +4,11 @@
 //! Pure: text in, value out. Keys we do not know are kept as they are, so that the reference
 //! finds them again.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    net::SocketAddr,
+};
 
 use proto::ids::StorageId;
 
@@ -21,6 +25,8 @@ const KEYS: [&str; 9] = [
     "trunk_binlog_compress_stage",
 ];
 const MARK: &str = "store_path_mark";
+/// A key of our own, written only while there is an initial copy to wait for.
+const WAITING: &str = "initial_copy_not_told";
 
 /// The content of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +37,9 @@ pub struct Identity {
     pub sync_old_done: bool,
     pub sync_source: Option<StorageId>,
     pub sync_until: i64,
+    /// There from the moment on that another one is to fill us until a tracker has said that it
+    /// has: the trackers that still believe that we have what we had before.
+    pub waiting: Option<BTreeSet<SocketAddr>>,
     /// `a` or `a,b`, as the tracker saw us last.
     pub last_ip: String,
     pub last_port: u16,
@@ -58,6 +67,7 @@ impl Identity {
             sync_old_done: false,
             sync_source: None,
             sync_until: 0,
+            waiting: None,
             last_ip: String::new(),
             last_port: 0,
             marks: BTreeMap::new(),
@@ -70,6 +80,48 @@ impl Identity {
         self.sync_old_done = false;
         self.sync_source = None;
         self.sync_until = 0;
+        // Who was waiting already has lacked something before, too.
+        self.waiting = self.waiting.take().map(|_| BTreeSet::new());
+    }
+
+    /// This one is to fill us up to that time, or nobody needs to; `trackers` are to hear of it.
+    pub fn arrange(&mut self, source: Option<StorageId>, until: i64, trackers: &[SocketAddr]) {
+        self.sync_old_done = true;
+        self.sync_source = source;
+        self.sync_until = until;
+        self.waiting = source.map(|_| trackers.iter().copied().collect());
+    }
+
+    /// The one that filled us is gone from the group.
+    pub fn forget_source(&mut self) {
+        self.sync_source = None;
+        self.sync_until = 0;
+    }
+
+    /// Whether this tracker may believe that we have what we had before, or has to be asked who
+    /// fills us.
+    pub fn is_new_to(&self, tracker: SocketAddr) -> bool {
+        let untold = self.waiting.as_ref().is_some_and(|all| all.contains(&tracker));
+        !self.sync_old_done || untold
+    }
+
+    /// Whether we have all that the one that fills us had to send, as far as trackers have said.
+    pub fn is_whole(&self) -> bool {
+        self.sync_old_done && self.waiting.is_none()
+    }
+
+    /// This tracker has heard who fills us.
+    pub fn told(&mut self, tracker: SocketAddr) {
+        if let Some(all) = &mut self.waiting {
+            all.remove(&tracker);
+        }
+    }
+
+    /// This tracker has us in service. If it had heard that we are to be filled, we have been.
+    pub fn in_service_at(&mut self, tracker: SocketAddr) {
+        if !self.is_new_to(tracker) {
+            self.waiting = None;
+        }
     }
 
     pub fn parse(text: &str) -> Result<Self, BadIdentity> {
@@ -83,10 +135,14 @@ impl Identity {
             let path = key.strip_prefix(MARK).and_then(|number| number.parse().ok());
             if let Some(path) = path {
                 marks.insert(path, value.to_owned());
-            } else if !KEYS.iter().take(6).any(|known| *known == key) {
+            } else if key != WAITING && !KEYS.iter().take(6).any(|known| *known == key) {
                 others.push((key.to_owned(), value.to_owned()));
             }
         }
+        let waiting = super::value(text, WAITING).map(|all| {
+            let each = all.split(',').filter(|tracker| !tracker.is_empty());
+            each.map(str::parse).collect::<Result<_, _>>()
+        });
         Ok(Self {
             join_time: number("storage_join_time", required("storage_join_time")?)?,
             sync_old_done: required("sync_old_done")? != "0",
@@ -95,6 +151,7 @@ impl Identity {
                 id => Some(StorageId::parse(id).ok_or(BadIdentity::Value("sync_src_server"))?),
             },
             sync_until: number("sync_until_timestamp", optional("sync_until_timestamp"))?,
+            waiting: waiting.transpose().map_err(|_| BadIdentity::Value(WAITING))?,
             last_ip: super::value(text, "last_ip_addr").unwrap_or("").to_owned(),
             last_port: u16::try_from(number("last_server_port", optional("last_server_port"))?)
                 .map_err(|_| BadIdentity::Value("last_server_port"))?,
@@ -119,6 +176,10 @@ impl Identity {
         for (key, value) in others.chain(marks) {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "{key}={value}");
+        }
+        if let Some(waiting) = &self.waiting {
+            let all: Vec<String> = waiting.iter().map(SocketAddr::to_string).collect();
+            let _ = writeln!(text, "{WAITING}={}", all.join(","));
         }
         text
     }
@@ -148,6 +209,33 @@ mod tests {
             assert!(text.contains(&format!("{key}=")), "{key}");
         }
         assert_eq!(Identity::parse(&text), Ok(Identity::newborn(1)));
+    }
+
+    #[test]
+    fn a_tracker_takes_us_for_new_until_it_has_heard_who_fills_us() {
+        let trackers = [1, 2].map(|last| SocketAddr::from(([10, 0, 0, last], 22122)));
+        let mut identity = Identity::parse(TEXT).unwrap();
+        assert!(!trackers.iter().any(|at| identity.is_new_to(*at)));
+        identity.begin_anew();
+        assert!(trackers.iter().all(|at| identity.is_new_to(*at)));
+        identity.arrange(StorageId::parse("10.0.0.9"), 7, &trackers);
+        identity.told(trackers[0]);
+        let identity = Identity::parse(&identity.text()).unwrap();
+        assert_eq!(trackers.map(|at| identity.is_new_to(at)), [false, true]);
+
+        let mut filled = identity.clone();
+        filled.in_service_at(trackers[1]);
+        assert!(filled.waiting.is_some(), "it speaks of what was before");
+        filled.in_service_at(trackers[0]);
+        assert!(filled.waiting.is_none() && !filled.is_new_to(trackers[1]));
+        assert!(!filled.text().contains(WAITING), "as the reference writes it");
+
+        let mut again = identity;
+        again.begin_anew();
+        let mut again = Identity::parse(&again.text()).unwrap();
+        assert!(again.waiting.is_some(), "it is known that there is something to be had");
+        again.arrange(None, 0, &trackers);
+        assert!(again.waiting.is_none() && !again.is_new_to(trackers[1]));
     }
 
     #[test]

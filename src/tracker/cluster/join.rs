@@ -68,12 +68,8 @@ impl Cluster {
         match group.member(ix).state {
             // One that has lost a disk asks a single tracker who fills it (87) and tells the
             // others (88). To these it must not count as in service meanwhile, as it would to
-            // the reference; who filled it once does not count any more.
-            StorageState::Offline | StorageState::Online | StorageState::Active if join.init => {
-                group.move_to(ix, StorageState::Init, effects);
-                group.member_mut(ix).source = None;
-                effects.push(Effect::Save(StateFile::Storages));
-            }
+            // the reference; who was to fill it before does not count any more.
+            state if join.init && state != StorageState::Init => begin_anew(group, ix, effects),
             StorageState::Offline | StorageState::Recovery => {
                 group.move_to(ix, StorageState::Online, effects);
             }
@@ -86,6 +82,16 @@ impl Cluster {
         let source = member.source.map(|source| group.member(source).id);
         Ok(Answer::Joined(JoinAnswer { state: member.state, source }))
     }
+}
+
+/// A member that we know has lost everything.
+fn begin_anew(group: &mut Group, ix: MemberIx, effects: &mut Vec<Effect>) {
+    group.move_to(ix, StorageState::Init, effects);
+    group.member_mut(ix).source = None;
+    // The connection that it had before may not have ended yet.
+    group.deactivate(ix);
+    group.touch();
+    effects.push(Effect::Save(StateFile::Storages));
 }
 
 /// Step 13: under which id the storage is known.

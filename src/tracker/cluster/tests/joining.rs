@@ -226,6 +226,24 @@ fn connections_and_reports_move_states() {
 }
 
 #[test]
+fn one_that_lost_everything_is_new_whatever_it_was_and_though_its_connection_stands() {
+    for from in [WaitSync, Syncing, Offline, Online, Active, Recovery] {
+        let mut world = World::new(policy());
+        world.serve(A, first_join("group1"), &[(1000, 500)]);
+        world.serve(B, first_join("group1"), &[(1000, 500)]);
+        let source = Some(world.ix("group1", A));
+        world.member("group1", B).source = source;
+        world.set_state("group1", B, from);
+        let joined = world.join(B, first_join("group1")).unwrap();
+        assert_eq!(joined, JoinAnswer { state: Init, source: None }, "{from:?}");
+        let told = [world.store(None), world.store(None)].map(|to| to.unwrap().1);
+        assert_eq!(told, [A, A], "{from:?}: no upload is sent there");
+        let lists = &world.cluster.groups[&group("group1")];
+        assert_eq!(lists.readable().len(), 1, "{from:?}: nor a reader");
+    }
+}
+
+#[test]
 fn the_end_of_an_old_connection_does_not_end_the_new_one() {
     let mut world = World::new(policy());
     world.serve(A, first_join("group1"), &[(1000, 500)]);
