@@ -9,11 +9,16 @@ use net::client::{
     ClientError,
     replicate::{Body, Link},
 };
-use proto::{binlog::Record, fileid::metadata_of, status::Status, storage::info::InfoFlags};
+use proto::{
+    binlog::Record,
+    fileid::{FileName, metadata_of},
+    status::Status,
+    storage::info::InfoFlags,
+};
 
 use super::{
     local::{FromDisk, NotReady, Payload, Prepared, prepare, whole},
-    plan::{Task, Verdict, verdict},
+    plan::{Task, Verdict, cut, verdict},
 };
 use crate::store::Store;
 
@@ -106,10 +111,44 @@ pub(super) async fn deliver(
                 probe = false;
                 next = store.gate.run(move || whole(&shared, &name, over)).await;
             }
-            Verdict::Later => return Outcome::Failed(DeliverError::Refused(status)),
+            Verdict::AskLength if looks < LOOKS_MAX => {
+                looks += 1;
+                next = match cut_again(store, link, name, &task).await {
+                    Ok(Some(next)) => next,
+                    Ok(None) => return Outcome::Done { already: None },
+                    Err(error) => return Outcome::Failed(error),
+                };
+            }
+            Verdict::Later | Verdict::AskLength | Verdict::CutFrom(_) => {
+                return Outcome::Failed(DeliverError::Refused(status));
+            }
             Verdict::Aside => return Outcome::Aside(format!("the peer answered {status}")),
         }
     }
+}
+
+/// What to send a peer whose copy has not the length that `task` cuts from; nothing if its copy
+/// is as long as it has to be.
+async fn cut_again(
+    store: &Arc<Store>,
+    link: &mut Link,
+    name: FileName,
+    task: &Task,
+) -> Result<Option<Result<Prepared, NotReady>>, DeliverError> {
+    let Task::Truncate { new, .. } = *task else { return Ok(None) };
+    let verdict = match link.info(name.as_str(), InfoFlags::PROBE).await? {
+        Ok(found) => cut(new, found.size),
+        Err(Status::ENOENT) => Verdict::SendWhole { over: true },
+        Err(status) => return Err(DeliverError::Refused(status)),
+    };
+    Ok(match verdict {
+        Verdict::Done => None,
+        Verdict::CutFrom(old) => Some(Ok(Prepared::cut(name, old, new))),
+        _ => {
+            let shared = Arc::clone(store);
+            Some(store.gate.run(move || whole(&shared, &name, true)).await)
+        }
+    })
 }
 
 async fn send(

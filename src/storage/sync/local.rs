@@ -93,13 +93,13 @@ pub(super) fn whole(store: &Store, name: &FileName, over: bool) -> Result<Prepar
 }
 
 /// Opens the content of `task`; a file that went away meanwhile turns it into nothing, one that
-/// has another length by now is sent as it is.
+/// has another length by now is sent as it is, or is to be looked at again.
 fn source(
     store: &Store,
     name: &FileName,
     path: &Path,
     task: &mut Task,
-) -> io::Result<Option<Source>> {
+) -> Result<Option<Source>, NotReady> {
     let (offset, bytes) = match *task {
         Task::Whole { .. } => (0, 0),
         Task::Part { offset, len, .. } if 0 < len => (offset, len),
@@ -108,25 +108,29 @@ fn source(
     let source = match store.sums.open(name, path, offset, bytes) {
         Ok(source) => source,
         Err(RangeError::Open(error)) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(error);
+            return Err(error.into());
         }
-        Err(_) => {
+        Err(RangeError::Open(_)) => {
             *task = Task::Skip;
             return Ok(None);
         }
+        // Cut since then.
+        Err(_) => return Err(NotReady::Replaced),
     };
     match task {
         Task::Whole { len, .. } => *len = source.len(),
-        Task::Part { len, .. } if source.len() < *len => {
-            *task = Task::Skip;
-            return Ok(None);
-        }
+        Task::Part { len, .. } if source.len() < *len => return Err(NotReady::Replaced),
         _ => {}
     }
     Ok(Some(source))
 }
 
 impl Prepared {
+    /// The length `new` for a copy of `old` bytes.
+    pub(super) fn cut(name: FileName, old: u64, new: u64) -> Self {
+        Self { name, task: Task::Truncate { old, new }, source: None }
+    }
+
     /// The content: small ones read and compared, others ready to be.
     pub(super) async fn payload(self, store: &Arc<Store>) -> Result<Payload, NotReady> {
         let Some(source) = self.source else { return Ok(Payload::Nothing) };

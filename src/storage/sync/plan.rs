@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use core::time::Duration;
+use core::{cmp::Ordering, time::Duration};
 use proto::{
     binlog::{Act, Record},
     fileid::FileName,
@@ -230,13 +230,12 @@ pub fn task(record: &Record, local: &Local) -> Result<Task, Poison> {
         (Act::Update, Some(len)) => Task::Whole { len, over: true },
         (Act::Append | Act::Modify, len) => {
             let (offset, count) = numbers()?;
-            match len {
-                // A part that is not there any more was cut off later; that has its own record.
-                Some(len) if offset.saturating_add(count) <= len => {
-                    let append = record.op.act == Act::Append;
-                    Task::Part { append, offset, len: count }
-                }
-                _ => Task::Skip,
+            // What is not there any more was cut off later; that has its own record.
+            let left = len.map_or(0, |len| len.saturating_sub(offset).min(count));
+            let append = record.op.act == Act::Append;
+            match left {
+                0 => Task::Skip,
+                len => Task::Part { append, offset, len },
             }
         }
         (Act::Truncate, len) => {
@@ -266,6 +265,10 @@ pub enum Verdict {
     Already,
     /// It needs the whole file instead.
     SendWhole { over: bool },
+    /// Its copy is not as long as ours was before it was cut: how long is it?
+    AskLength,
+    /// Its copy is to be cut from this length.
+    CutFrom(u64),
     /// The peer cannot now: later again, from this record on.
     Later,
     /// It will never take this: put the record aside and go on.
@@ -283,9 +286,8 @@ pub fn verdict(task: &Task, status: Status, tries: u32) -> Verdict {
         (_, Status::OK) => Verdict::Done,
         (Task::Whole { .. }, Status::EEXIST) => Verdict::Already,
         (Task::Delete | Task::Link(_), Status::ENOENT) => Verdict::Done,
-        (Task::Part { .. } | Task::Truncate { .. } | Task::Rename(_), Status::EEXIST) => {
-            Verdict::Done
-        }
+        (Task::Part { .. } | Task::Rename(_), Status::EEXIST) => Verdict::Done,
+        (Task::Truncate { .. }, Status::EEXIST) => Verdict::AskLength,
         (Task::Part { .. } | Task::Truncate { .. }, Status::ENOENT) => {
             Verdict::SendWhole { over: true }
         }
@@ -296,6 +298,16 @@ pub fn verdict(task: &Task, status: Status, tries: u32) -> Verdict {
         (_, Status::EINVAL | Status::ENAMETOOLONG | Status::EISDIR) => Verdict::Aside,
         _ if tries < TRIES_MAX => Verdict::Later,
         _ => Verdict::Aside,
+    }
+}
+
+/// What to do about a copy of `found` bytes that is to be cut to `new`. What it has behind that
+/// may be older than ours: what came there later has records of its own, and is sent again.
+pub fn cut(new: u64, found: u64) -> Verdict {
+    match found.cmp(&new) {
+        Ordering::Less => Verdict::SendWhole { over: true },
+        Ordering::Equal => Verdict::Done,
+        Ordering::Greater => Verdict::CutFrom(found),
     }
 }
 

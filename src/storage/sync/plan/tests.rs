@@ -100,7 +100,9 @@ fn records_become_tasks_by_what_lies_here() {
         ('D', A, file(7), Task::Skip),
         ('D', A, Local::Dangling, Task::Skip),
         ('A', &numbers, file(15), part(true, 10, 5)),
-        ('A', &numbers, file(14), Task::Skip),
+        ('A', &numbers, file(14), part(true, 10, 4)),
+        ('M', &numbers, file(11), part(false, 10, 1)),
+        ('A', &numbers, file(10), Task::Skip),
         ('A', &numbers, Local::Missing, Task::Skip),
         ('M', &numbers, file(99), part(false, 10, 5)),
         ('T', &numbers, file(5), Task::Truncate { old: 10, new: 5 }),
@@ -143,7 +145,7 @@ fn answers_lead_on() {
         (&whole, Status::EEXIST, Verdict::Already),
         (&part, Status::EEXIST, Verdict::Done),
         (&part, Status::ENOENT, Verdict::SendWhole { over: true }),
-        (&truncate, Status::EEXIST, Verdict::Done),
+        (&truncate, Status::EEXIST, Verdict::AskLength),
         (&truncate, Status::ENOENT, Verdict::SendWhole { over: true }),
         (&rename, Status::EEXIST, Verdict::Done),
         (&rename, Status::ENOENT, Verdict::SendWhole { over: false }),
@@ -158,6 +160,13 @@ fn answers_lead_on() {
     assert_eq!(verdict(&whole, Status::EINVAL, 2), Verdict::Aside);
     assert_eq!(verdict(&whole, Status::EIO, 9), Verdict::Later);
     assert_eq!(verdict(&whole, Status::EIO, 10), Verdict::Aside);
+}
+
+#[test]
+fn a_copy_of_another_length_is_cut_all_the_same() {
+    assert_eq!(cut(5, 5), Verdict::Done);
+    assert_eq!(cut(5, 9), Verdict::CutFrom(9));
+    assert_eq!(cut(5, 4), Verdict::SendWhole { over: true });
 }
 
 #[test]
