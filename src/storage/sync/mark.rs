@@ -5,7 +5,7 @@
 
 use std::{io, sync::Arc};
 
-use proto::{binlog::Mark, ids::StorageId, status::StorageState};
+use proto::{binlog::Mark, ids::StorageId, status::StorageState, tracker::sync::SyncPoint};
 
 use super::{Shared, plan::Role};
 use crate::{
@@ -63,16 +63,21 @@ impl Course {
         };
         let waits = matches!(state, StorageState::Init | StorageState::WaitSync);
         let loaded = loaded.filter(|_| !waits);
-        if let (Some(mark), StorageState::Syncing) = (loaded, state) {
-            let point = shared.source_of(id).await?;
-            let fills = point.is_some_and(|p| p.source.is_some() && p.source == shared.peers.own());
-            if mark.need_sync_old || !fills {
-                return Self::resume(shared, file, mark).await;
+        let Some(mark) = loaded else { return Self::start_over(shared, id, file).await };
+        let point = match shared.source_of(id).await {
+            Err(error) if state != StorageState::Syncing => {
+                // It may be long before a tracker answers.
+                log::debug!("ask who fills storage {id}: {error}");
+                None
             }
-        } else if let Some(mark) = loaded {
-            return Self::resume(shared, file, mark).await;
+            other => other?,
+        };
+        let fills = point.is_some_and(|p| p.source.is_some() && p.source == shared.peers.own());
+        let begins = state == StorageState::Syncing && fills && !mark.need_sync_old;
+        if begins || point.is_some_and(|point| is_of_another_copy(&mark, &point)) {
+            return Self::start_over(shared, id, file).await;
         }
-        Self::start_over(shared, id, file).await
+        Self::resume(shared, file, mark).await
     }
 
     async fn resume(shared: &Arc<Shared>, file: MarkFile, mark: Mark) -> Result<Self, BeginError> {
@@ -94,7 +99,7 @@ impl Course {
     ) -> Result<Self, BeginError> {
         let point = shared.source_of(id).await?;
         let source = point.and_then(|point| point.source);
-        let until = point.map_or(0, |point| u32::try_from(point.until.0).unwrap_or(0));
+        let until = point.map_or(0, |point| until(&point));
         let fills = source.is_some() && source == shared.peers.own();
         let mark = Mark { need_sync_old: fills, until_timestamp: until, ..Mark::default() };
         let mut course = Self { file, mark, saved: Mark::default() };
@@ -195,6 +200,17 @@ impl Course {
     }
 }
 
+/// Whether the peer has been given another initial copy than the one that the mark knows of: it
+/// lost what it had, and no list that we saw has said so.
+fn is_of_another_copy(mark: &Mark, point: &SyncPoint) -> bool {
+    point.source.is_some() && mark.until_timestamp != until(point)
+}
+
+/// Up to when the source of an initial copy has everything; 0 if that is no time.
+fn until(point: &SyncPoint) -> u32 {
+    u32::try_from(point.until.0).unwrap_or(0)
+}
+
 /// The mark of `id`, under the name that the reference would give it.
 pub(super) fn mark_file(
     shared: &Arc<Shared>,
@@ -207,4 +223,22 @@ pub(super) fn mark_file(
     };
     let disk = Arc::clone(&shared.store.disk);
     MarkFile::of(disk, &shared.dir(), &id, address, naming, shared.port)
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::tracker::UnixTime;
+
+    use super::*;
+
+    #[test]
+    fn a_peer_that_was_filled_anew_is_known_by_the_time_of_its_copy() {
+        let mark = Mark { until_timestamp: 7, ..Mark::default() };
+        let source = StorageId::parse("10.0.0.1");
+        let point = |source, until| SyncPoint { source, until: UnixTime(until) };
+        assert!(!is_of_another_copy(&mark, &point(source, 7)));
+        assert!(is_of_another_copy(&mark, &point(source, 8)));
+        assert!(is_of_another_copy(&Mark::default(), &point(source, 8)), "it had come first");
+        assert!(!is_of_another_copy(&mark, &point(None, 0)), "trackers forget");
+    }
 }

@@ -135,7 +135,12 @@ impl Sender {
         let address = peer.address.to_string();
         let course = Course::begin(&self.shared, self.id, &address, peer.state).await?;
         let fills = course.role().fills;
+        // One that waits to be filled by now has lost what it had when the course was begun.
+        let lost_all = |state| state == S::WaitSync && peer.state != S::WaitSync;
         loop {
+            if lost_all(self.state()) {
+                return Ok(Ended::Paused);
+            }
             match stance(self.state(), fills) {
                 Stance::Begin | Stance::Send => break,
                 Stance::End => return Ok(Ended::Gone),
@@ -157,6 +162,9 @@ impl Sender {
             }
         }
         let main = self.introduced(peer).await?;
+        if lost_all(self.state()) {
+            return Ok(Ended::Paused);
+        }
         if self.state() == S::WaitSync {
             self.set_state(S::Syncing).await;
         } else if self.state() == S::Syncing && course.role().filled {
