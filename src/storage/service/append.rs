@@ -20,14 +20,14 @@ use proto::{
 };
 
 use super::{
-    change::{Changed, failed, give_up, log_step},
+    change::{Changed, failed, forget_note, give_up, log_step},
     content::Content,
     error::ServiceError,
     head, late, read,
 };
 use crate::{
     access_log::name_in,
-    commit::{Change, Commit, Durability, Durable, Fault, Next, Step, Undo, nothing_to_do},
+    commit::{Change, Commit, Durability, Durable, Fault, Next, Step, nothing_to_do},
     disk::{
         edit::{ApplyError, Edit, EditKind, HEAD_LEN, Note, Proof},
         port::{DiskFile, Kind, Open},
@@ -220,10 +220,6 @@ fn open_appender(store: &Store, name: &FileName) -> Result<(Box<dyn DiskFile>, u
     Ok((opened, stat.len))
 }
 
-fn mtime(file: &dyn DiskFile) -> Result<u32, ServiceError> {
-    Ok(u32::try_from(file.stat().map_err(ServiceError::Read)?.mtime).unwrap_or(0))
-}
-
 /// The new bytes of an edit.
 enum Received {
     /// In memory.
@@ -298,7 +294,7 @@ pub(super) async fn record_edit(
         None => own(at, act, name),
     };
     line.extra = Some(numbers);
-    let (mut commit, next) = log_step(store, path, commit, &[line], |_| ()).await?;
+    let (mut commit, next) = log_step(store, path, commit, &[line], |_| true).await?;
     debug_assert_eq!(next, Next::Do(Step::Forget));
     let (shared, full) = (Arc::clone(store), store.durability == Durability::Full);
     let forgotten = store.on(path).run(move || note.forget(&*shared.disk, full)).await;
@@ -433,20 +429,25 @@ pub(super) fn apply_edit(
         };
         if let Err(error) = outcome {
             let (undo, told) = failed(store, path, commit, error);
-            if undo == Undo::RemoveName
-                && let Err(error) = store.disk.remove(&note_path)
-            {
-                log::error!("remove {}: {error}", note_path.display());
-            }
-            return Err(told);
+            return Err(forget_note(store, &note_path, undo, told));
         }
         commit.done();
     }
     let note = note.ok_or(ServiceError::Invalid("the edit has no note"))?;
+    match timed(target, replica) {
+        Ok(at) => Ok(Prepared { commit, note, at }),
+        // The edit has happened, and its note stands: nothing may come between it and a restart.
+        Err(error) => Err(failed(store, path, commit, error).1),
+    }
+}
+
+/// The time of the edited file; that of the sender, if it came from one. Blocks.
+fn timed(target: &dyn DiskFile, replica: Option<u32>) -> Result<u32, WriteError> {
     if let Some(at) = replica {
         target.set_mtime(i64::from(at)).map_err(WriteError::disk("set the time of change"))?;
     }
-    Ok(Prepared { commit, note, at: mtime(target)? })
+    let found = target.stat().map_err(WriteError::disk("look at the file"))?;
+    Ok(u32::try_from(found.mtime).unwrap_or(0))
 }
 
 /// Compares what the edit leaves of the blocks at its ends, before anything happens. Blocks.

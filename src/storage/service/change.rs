@@ -4,6 +4,8 @@
 //! Called by the handlers of changing commands, with a `commit` machine that stands before its
 //! log step. Never touches content.
 
+use std::path::Path;
+
 use proto::{binlog::Record, ids::StorePath};
 
 use super::error::ServiceError;
@@ -63,14 +65,32 @@ fn told(undo: Undo, error: ServiceError) -> ServiceError {
     if undo == Undo::Nothing { error.uncertain() } else { error }
 }
 
+/// Removes the note of an edit that came to nothing, if it has got that far; what the client is
+/// told. Blocks.
+pub(super) fn forget_note(
+    store: &Store,
+    note: &Path,
+    undo: Undo,
+    told: ServiceError,
+) -> ServiceError {
+    if undo != Undo::RemoveName {
+        return told;
+    }
+    if let Err(error) = store.disk.remove(note) {
+        log::error!("remove {}: {error}", note.display());
+    }
+    // After a power loss it may be there again, and a restart act on it.
+    told.uncertain()
+}
+
 /// Performs the log step of `commit`, the last one. `undo` takes the change back where that is
-/// possible; it runs where it may block.
+/// possible, and says whether nothing is left of it for certain; it runs where it may block.
 pub(crate) async fn record(
     store: &Store,
     path: StorePath,
     commit: Commit,
     records: &[Record],
-    undo: impl FnOnce(Undo) + Send + 'static,
+    undo: impl FnOnce(Undo) -> bool + Send + 'static,
 ) -> Result<Durable, ServiceError> {
     let (_, next) = log_step(store, path, commit, records, undo).await?;
     match next {
@@ -85,7 +105,7 @@ pub(crate) async fn log_step(
     path: StorePath,
     mut commit: Commit,
     records: &[Record],
-    undo: impl FnOnce(Undo) + Send + 'static,
+    undo: impl FnOnce(Undo) -> bool + Send + 'static,
 ) -> Result<(Commit, Next), ServiceError> {
     match store.log.append(records).await {
         Ok(_) => {
@@ -97,8 +117,9 @@ pub(crate) async fn log_step(
         Err(error) => {
             let fault = if matches!(error, LogError::Lost) { Fault::Sync } else { Fault::Disk };
             let how = give_up(store, path, commit, fault);
-            store.on(path).run(move || undo(how)).await;
-            Err(told(how, error.into()))
+            let certain = store.on(path).run(move || undo(how)).await;
+            let error = told(how, error.into());
+            Err(if certain { error } else { error.uncertain() })
         }
     }
 }

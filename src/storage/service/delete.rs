@@ -56,7 +56,9 @@ pub(super) async fn run(store: &Arc<Store>, body: &[u8]) -> Result<Changed, Serv
         };
         // The file without its metadata: there is no way back.
         let has_begun = !gone.is_empty();
-        gone.into_iter().for_each(|(record, owed)| store.owe(record, owed));
+        if has_begun {
+            late::keep(store, path, gone).await;
+        }
         return Err(if has_begun { error.uncertain() } else { error });
     }
     let outcome = late::record(store, path, commit, gone).await;

@@ -16,7 +16,8 @@ use proto::{
 use super::{change, error::ServiceError};
 use crate::{
     binlog::writer::LogError,
-    commit::{Commit, Durable},
+    commit::{Commit, Durability, Durable},
+    disk::write::WriteError,
     owed::{Due, Owed},
     store::Store,
 };
@@ -33,13 +34,30 @@ pub(super) async fn record(
     noted: Vec<(Record, Owed)>,
 ) -> Result<Durable, ServiceError> {
     let (records, notes): (Vec<_>, Vec<_>) = noted.into_iter().unzip();
-    let outcome = change::record(store, path, commit, &records, |_| ()).await;
+    let outcome = change::record(store, path, commit, &records, |_| true).await;
     if outcome.is_ok() {
         store.on(path).run(move || notes.into_iter().for_each(Owed::forget)).await;
     } else {
-        records.into_iter().zip(notes).for_each(|(record, owed)| store.owe(record, owed));
+        keep(store, path, records.into_iter().zip(notes).collect()).await;
     }
     outcome
+}
+
+/// Keeps what has happened and could not be recorded, for later. Its notes stand long enough now
+/// to be synced: what they are about is, and without them it would never be recorded.
+pub(super) async fn keep(store: &Arc<Store>, path: StorePath, owing: Vec<(Record, Owed)>) {
+    let shared = Arc::clone(store);
+    let sync = move || match shared.places.get(path) {
+        Some(place) if shared.durability == Durability::Full => {
+            shared.disk.sync_dir(&place.temporary_dir())
+        }
+        _ => Ok(()),
+    };
+    if let Err(error) = store.on(path).run(sync).await.map_err(WriteError::sync("the notes")) {
+        log::error!("keep notes of {path}: {error}: {}", error.io());
+        store.distrust(path, &error);
+    }
+    owing.into_iter().for_each(|(record, owed)| store.owe(record, owed));
 }
 
 /// Records what is owed, again and again until `stop`.
@@ -112,7 +130,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        disk::simulated::{Plan, SimulatedDisk},
+        disk::simulated::{Chance, Plan, SimulatedDisk},
         service::served::{SYNC, Served, UNANSWERED},
     };
 
@@ -194,6 +212,34 @@ mod tests {
                 _ = run(operation, Plan::Fail(nth, ENOSPC)).await;
             }
         }
+    }
+
+    #[tokio::test]
+    async fn what_the_log_refused_is_recorded_though_the_power_fails_before() {
+        let mut refused = 0;
+        for nth in 1.. {
+            let disk = SimulatedDisk::with_dirs(&["/base", "/base/data", SYNC]);
+            let mut served = Served::open(&disk);
+            let name = served.upload(b"content").await.unwrap();
+            disk.plan(Plan::Fail(nth, ENOSPC));
+            let told = served.delete(&name).await;
+            let effects = disk.effects();
+            served.close().await;
+            refused += usize::from(told.is_err());
+            for seed in 0..16 {
+                let disk = disk.after_power_loss(&mut Chance(seed));
+                Served::finish(&disk).unwrap();
+                let files = disk.files();
+                let log = &files[&Path::new(SYNC).join("binlog.000")];
+                let recorded = String::from_utf8_lossy(log).contains(&format!(" D {name}\n"));
+                let is_there = files.contains_key(&path(&name));
+                assert_ne!(is_there, recorded, "effect {nth}, seed {seed}: {told:?}");
+            }
+            if effects < nth {
+                break;
+            }
+        }
+        assert!(0 < refused, "the log refused no record");
     }
 
     #[tokio::test]

@@ -223,7 +223,7 @@ async fn file(
             return Err(failed(store, path, commit, error).1);
         }
     }
-    let durable = record(store, path, commit, &[line], |_| ()).await?;
+    let durable = record(store, path, commit, &[line], |_| true).await?;
     received(store, caller, at);
     Ok(durable)
 }

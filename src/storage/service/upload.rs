@@ -156,16 +156,17 @@ async fn store_content(
     let placed = match outcome {
         Ok(placed) => placed,
         Err(failed) => {
-            let undo = give_up(store, path, commit, fault_of_service(&failed.error));
-            if let Some(placed) = failed.placed {
-                let shared = Arc::clone(store);
-                store.on(path).run(move || take_back(&shared, *placed, undo)).await;
-            }
-            return Err(failed.error);
+            let fault = fault_of_service(&failed.error);
+            let undo = give_up(store, path, commit, fault);
+            let Some(placed) = failed.placed else { return Err(failed.error) };
+            let (shared, synced) = (Arc::clone(store), fault != Fault::Sync);
+            let take_back = move || take_back(&shared, *placed, undo, synced);
+            let certain = store.on(path).run(take_back).await;
+            return Err(if certain { failed.error } else { failed.error.uncertain() });
         }
     };
     let (shared, again) = (Arc::clone(store), placed.clone());
-    let undo = move |undo| take_back(&shared, again, undo);
+    let undo = move |undo| take_back(&shared, again, undo, true);
     let Placed { name, record: line, owed } = placed;
     let durable = record(store, path, commit, &[line], undo).await?;
     store.on(path).run(move || owed.forget()).await;
@@ -346,18 +347,33 @@ fn fault_of_service(error: &ServiceError) -> Fault {
     }
 }
 
-/// Removes a name that was made but may not be answered, and the note of it. Blocks.
-fn take_back(store: &Store, placed: Placed, undo: Undo) {
+/// Removes a name that was made but may not be answered, and the note of it; says whether it is
+/// gone for certain. It is not where the disk cannot be asked to keep that: unless it is `synced`,
+/// for a sync that failed once says nothing any more. Then the note stays, and if the file is there
+/// after a restart, it is recorded. Blocks.
+fn take_back(store: &Store, placed: Placed, undo: Undo, synced: bool) -> bool {
     let Placed { name, record, owed } = placed;
-    let Some((_, file)) = store.file(&name).filter(|_| undo == Undo::RemoveName) else { return };
-    match store.disk.remove(&file) {
-        Ok(()) => {
+    let Some((place, file)) = store.file(&name).filter(|_| undo == Undo::RemoveName) else {
+        return undo != Undo::Nothing;
+    };
+    let full = store.durability == Durability::Full;
+    let kept = || match full && synced {
+        true => store.disk.sync_dir(&place.dir(name.dir())),
+        false => Ok(()),
+    };
+    let removed = store.disk.remove(&file).map_err(WriteError::disk("remove the file"));
+    match removed.and_then(|()| kept().map_err(WriteError::sync("the directory"))) {
+        Ok(()) if synced => {
             forget_sums(store, &name);
             owed.forget();
+            true
         }
+        Ok(()) => false,
         Err(error) => {
-            log::error!("remove {} after a failed upload: {error}", file.display());
+            log::error!("take back {name} after a failed upload: {error}: {}", error.io());
+            store.distrust(name.store_path(), &error);
             store.owe(record, owed);
+            false
         }
     }
 }

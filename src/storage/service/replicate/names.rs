@@ -86,7 +86,7 @@ async fn delete_file(
         }
         other => other?,
     };
-    record(store, name.store_path(), commit, &lines, |_| ()).await
+    record(store, name.store_path(), commit, &lines, |_| true).await
 }
 
 /// Removes the metadata of a file that is to be deleted, and says their name if there were any.
@@ -136,7 +136,7 @@ pub(super) async fn link(
         }
     })
     .await?;
-    let durable = record(store, name.store_path(), commit, &[line], |_| ()).await?;
+    let durable = record(store, name.store_path(), commit, &[line], |_| true).await?;
     received(store, caller, at);
     Ok(durable)
 }
@@ -205,7 +205,7 @@ pub(super) async fn rename(store: &Arc<Store>, body: &[u8]) -> Result<Durable, S
         }
         other => other?,
     };
-    let durable = record(store, new.store_path(), commit, &[line], |_| ()).await?;
+    let durable = record(store, new.store_path(), commit, &[line], |_| true).await?;
     drop(alone);
     delete_if_buried(store, &new).await?;
     Ok(durable)
