@@ -269,6 +269,30 @@ fn every_end_is_judged_both_ways() {
 }
 
 #[test]
+fn changes_of_content_are_judged_both_ways() {
+    // The place of both is 60 of the 100 bytes.
+    let (over, cut) = (Content { seed: 60, len: 30 }, Content { seed: 60, len: 0 });
+    let story = |kind, content| {
+        told().uploaded().step(kind, "m1", Some(content), Phase::Ok, Outcome::default())
+    };
+    let of = |bytes: &[u8]| members(ID, &[Some(copy(bytes, &[])), Some(copy(bytes, &[]))]);
+    let mut modified = A.bytes();
+    modified[60..90].copy_from_slice(&over.bytes());
+    check_held("modified", story(Kind::Modify, over), &of(&modified), "");
+    check_held("not modified", story(Kind::Modify, over), &of(&A.bytes()), "P4");
+    check_held("truncated", story(Kind::Truncate, cut), &of(&A.bytes()[..60]), "");
+    check_held("not truncated", story(Kind::Truncate, cut), &of(&A.bytes()), "P4");
+    let long = Content { seed: 60, len: 70 };
+    let longer = [&A.bytes()[..60], &long.bytes()].concat();
+    check_held("made longer", story(Kind::Modify, long), &of(&longer), "");
+
+    let stale = || story(Kind::Truncate, cut).read("m1", &A.bytes());
+    check_seen("older than acknowledged", stale(), &Facts::default(), "P4");
+    let facts = Facts { cut_off: vec![(0, 9)], ..Facts::default() };
+    check_seen("older where the change may not have arrived", stale(), &facts, "");
+}
+
+#[test]
 fn appends_and_metadata_are_judged_both_ways() {
     let story = |end| told().uploaded().appended(B, Phase::Ok).appended(C, end);
     let whole = |parts: &[Content]| {

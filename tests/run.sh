@@ -132,8 +132,9 @@ crash() {
 }
 
 # Whole groups in one thread, under faults that a seed says: TIME seconds or N seeds of it; SEED
-# alone is one seed again, with its trace if TRACE=1. Where nothing is said the same seeds run each
-# time: a change of the code can make one fail, another commit cannot.
+# alone is one seed again, with its trace if TRACE=1, SCRIPT one sequence of faults by its name.
+# Where nothing is said the same seeds run each time, and all scripts: a change of the code can make
+# one fail, another commit cannot.
 sim() {
     build_with_faults
     if [ -z "${SEED:-}${N:-}${TIME:-}" ]; then

@@ -12,10 +12,12 @@ use std::time::Duration;
 
 use net::shutdown::Stop;
 use proto::metadata::Metadata;
+use proto::status::StorageState;
 use storage::disk::port::Disk;
 use storage::disk::simulated::{Chance, Plan, SimulatedDisk};
 use turmoil::{Builder, Sim};
 
+use crate::client::{Views, watch};
 use crate::support::checker::{Held, Members};
 use crate::support::history::sha256;
 use crate::support::seed::Seed;
@@ -74,6 +76,8 @@ pub(crate) struct Cluster<'a> {
     chance: Chance,
     up: BTreeMap<String, bool>,
     hanging: BTreeSet<String>,
+    /// From the first time on that they are asked for.
+    views: Option<Arc<Mutex<Views>>>,
 }
 
 /// A node's address: the simulated network counts from 192.168.0.1, in the order of adding.
@@ -126,6 +130,7 @@ impl<'a> Cluster<'a> {
             chance,
             up,
             hanging: BTreeSet::new(),
+            views: None,
         };
         for number in 0..STORAGES {
             let off = clocks_off_millis.get(number).copied().unwrap_or(0);
@@ -333,6 +338,49 @@ impl<'a> Cluster<'a> {
         for (at, a) in names.iter().enumerate() {
             for b in &names[at + 1..] {
                 self.repair(a, b);
+            }
+        }
+    }
+
+    /// Forgets what the trackers said of the storages; they are asked from now on.
+    pub(crate) fn look_at_trackers(&mut self) {
+        if let Some(views) = &self.views {
+            return views.lock().expect("one thread").clear();
+        }
+        let views = Arc::new(Mutex::new(Views::new()));
+        self.views = Some(Arc::clone(&views));
+        self.sim.client("watcher", async move {
+            watch(Seed(0), &views).await;
+            Ok(())
+        });
+    }
+
+    /// Which storages are not in service at which tracker, in words.
+    pub(crate) fn not_served(&self) -> Vec<String> {
+        let Some(views) = &self.views else { return Vec::new() };
+        let views = views.lock().expect("one thread");
+        let mut found = Vec::new();
+        for tracker in 0..TRACKERS {
+            let view = views.get(&tracker).map_or(&[][..], Vec::as_slice);
+            for storage in 0..STORAGES {
+                let at = storage_address(storage).ip();
+                let state = view.iter().find(|(id, _)| id.as_str() == at.to_string());
+                let state = state.map(|(_, state)| *state);
+                if state != Some(StorageState::Active) {
+                    found.push(format!("P9: storage{storage} is {state:?} at tracker{tracker}"));
+                }
+            }
+        }
+        found
+    }
+
+    /// Writes what lies on the disks below `dir`.
+    pub(crate) fn write_disks(&self, dir: &Path) {
+        for machine in &self.machines {
+            for (path, bytes) in machine.lock().expect("one thread").disk.files() {
+                let place = dir.join(path.strip_prefix(&self.dir).expect("it is below"));
+                std::fs::create_dir_all(place.parent().expect("it has one")).expect("ours");
+                std::fs::write(place, bytes).expect("the directory is ours");
             }
         }
     }

@@ -5,22 +5,18 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use net::client::pool::PoolSettings;
-use proto::fileid::FileId;
 use serde_json::{Map, Value, json};
 
-use crate::cluster::{Cluster, STORAGES, storage_address, tracker_addresses};
+use crate::client::client;
+use crate::cluster::{Cluster, STORAGES};
 use crate::support::checker::{Facts, Members, held, pairs, seen};
-use crate::support::history::{Content, Event, History, Kind, Phase};
-use crate::support::recorder::Recorder;
+use crate::support::history::{Event, History, Kind, Phase};
 use crate::support::seed::{Rng, Seed};
 use crate::trace;
-use crate::weather::{Faults, Weather, rough};
-use crate::world::{elapsed_millis, world};
+use crate::weather::{Faults, Weather};
+use crate::world::elapsed_millis;
 
 const CLIENTS: u32 = 3;
-/// Operations of one client in a storm.
-const OPERATIONS: usize = 40;
 const STORM: Duration = Duration::from_secs(40);
 /// Between two throws of the dice about faults.
 const GUST: Duration = Duration::from_millis(500);
@@ -95,8 +91,7 @@ pub(crate) fn run(seed: Seed, dir: &Path, trace: Option<&Path>) -> Report {
         let took = converge(&mut cluster, &history)?;
         if rng.below(WIPES) == 0 {
             let number = usize::try_from(rng.below(STORAGES as u64)).expect("small");
-            // One that joins a tracker only after it has found its source is not filled yet.
-            let everything = rng.below(2) == 0 && rough();
+            let everything = rng.below(2) == 0;
             cluster.wipe(number, everything);
             faults.count("wiped member");
             converge(&mut cluster, &history)?;
@@ -109,6 +104,10 @@ pub(crate) fn run(seed: Seed, dir: &Path, trace: Option<&Path>) -> Report {
     });
     broken.extend(seen(&history.events(), &facts()));
     let text = std::fs::read(dir.join("history.jsonl")).expect("it was written");
+    let kept = trace.is_some();
+    if kept && !broken.is_empty() {
+        cluster.write_disks(&dir.join("disks"));
+    }
     drop(cluster);
     let (trace, errors) = trace::end();
     if !faults.is_rough() {
@@ -127,24 +126,28 @@ pub(crate) fn run(seed: Seed, dir: &Path, trace: Option<&Path>) -> Report {
 
 /// What is judged of answers: members can be out of reach at any time, and refuse.
 fn facts() -> Facts {
-    let kinds = [Kind::Upload, Kind::Append, Kind::SetMetadata, Kind::Delete, Kind::Read];
+    let changes = [Kind::Append, Kind::Modify, Kind::Truncate, Kind::SetMetadata, Kind::Delete];
+    let kinds = changes.into_iter().chain([Kind::Upload, Kind::Read]);
     let refused = |kind| REFUSALS.map(|status| (kind, status));
     Facts {
         converged_at: None,
         cut_off: vec![(0, u64::MAX)],
-        allowed: kinds.into_iter().flat_map(refused).collect(),
+        allowed: kinds.flat_map(refused).collect(),
         errors: Vec::new(),
     }
 }
 
-/// Waits until the members hold what they must; says after how many virtual seconds.
-fn converge(cluster: &mut Cluster<'_>, history: &History) -> Result<u64, String> {
+/// Waits until the members hold what they must and are in service everywhere; says after how many
+/// virtual seconds.
+pub(crate) fn converge(cluster: &mut Cluster<'_>, history: &History) -> Result<u64, String> {
     let begun = cluster.sim.elapsed();
+    cluster.look_at_trackers();
     loop {
         cluster.pass(LOOK)?;
         let (events, members) = (history.events(), cluster.members());
         let mut wrong = held(&events, &members);
         wrong.retain(|what| !is_order_of_metadata(what, &events, &members));
+        wrong.extend(cluster.not_served());
         let took = cluster.sim.elapsed() - begun;
         if wrong.is_empty() && !history.has_open_calls() {
             return Ok(took.as_secs());
@@ -180,48 +183,5 @@ fn clock_error(rng: &mut Rng) -> i64 {
         1 => -HOUR,
         2 => 24 * HOUR,
         _ => 0,
-    }
-}
-
-/// One client: uploads, reads, deletes, metadata; it waits a little between operations.
-async fn client(number: u32, seed: Seed, history: &Arc<History>, files: &Mutex<Vec<FileId>>) {
-    let mut rng = seed.rng();
-    let settings = PoolSettings {
-        connect_timeout: Duration::from_secs(1),
-        network_timeout: Duration::from_secs(3),
-        from: None,
-        idle_max: Duration::from_secs(1),
-        ..PoolSettings::default()
-    };
-    let world = world(seed.child("world"), 0);
-    let recorder = Recorder::over(history, number, world, settings, tracker_addresses());
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    for _ in 0..OPERATIONS {
-        tokio::time::sleep(Duration::from_millis(rng.below(900))).await;
-        let known = {
-            let files = files.lock().expect("one thread");
-            let place = usize::try_from(rng.below(files.len().max(1) as u64)).expect("small");
-            files.get(place).cloned()
-        };
-        match (rng.below(10), known) {
-            (0..=4, _) | (_, None) => {
-                let len = usize::try_from(rng.below(9_000)).expect("small");
-                let content = Content { seed: rng.next(), len };
-                if let Ok(id) = recorder.upload(content).await {
-                    files.lock().expect("one thread").push(id);
-                }
-            }
-            (5 | 6, Some(id)) => drop(recorder.read(&id, None).await),
-            (7, Some(id)) => {
-                let content = Content { seed: rng.next(), len: 3 };
-                drop(recorder.set_metadata(&id, content).await);
-            }
-            (_, Some(id)) => {
-                let at = usize::try_from(rng.below(STORAGES as u64)).expect("small");
-                if recorder.delete(&id, storage_address(at)).await.is_ok() {
-                    files.lock().expect("one thread").retain(|known| *known != id);
-                }
-            }
-        }
     }
 }

@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::run::Report;
+use crate::script::SCRIPTS;
 use crate::support::seed::{Seed, commit, parse};
-use crate::{entropy, run};
+use crate::{entropy, run, script};
 
 /// How long fresh seeds are run where nothing else is said.
 const TIME_SECS: u64 = 45;
@@ -29,12 +31,20 @@ const PLANTS: [&str; 1] = ["answer before log sync"];
 /// One seed, in this process; `dir` is empty and ours.
 pub(crate) fn one(seed: &str, dir: &str, trace: Option<&str>) -> ExitCode {
     let seed = Seed(parse(seed).expect("a seed"));
-    entropy::begin(seed);
     let (dir, trace) = (PathBuf::from(dir), trace.map(PathBuf::from));
+    alone(seed, move || run::run(seed, &dir, trace.as_deref()))
+}
+
+/// One script, likewise.
+pub(crate) fn script(name: &str, dir: &str, trace: Option<&str>) -> ExitCode {
+    let (name, dir, trace) = (name.to_owned(), PathBuf::from(dir), trace.map(PathBuf::from));
+    alone(Seed(1).child(&name), move || script::run(&name, &dir, trace.as_deref()))
+}
+
+fn alone(seed: Seed, running: impl FnOnce() -> Report + Send + 'static) -> ExitCode {
+    entropy::begin(seed);
     // A thread of its own: this one has drawn the keys of its maps already.
-    let running = move || run::run(seed, &dir, trace.as_deref());
-    let report = std::thread::spawn(running).join();
-    let Ok(report) = report else { return ExitCode::FAILURE };
+    let Ok(report) = std::thread::spawn(running).join() else { return ExitCode::FAILURE };
     println!("{}", report.line());
     ExitCode::SUCCESS
 }
@@ -95,9 +105,13 @@ impl Drop for Dir {
 
 /// Runs `seed` in a new process, in `dir`, with the planted bug `plant` if there is one.
 fn run_one(seed: Seed, dir: &Dir, trace: Option<&Path>, plant: Option<&str>) -> Outcome {
+    run_process(["one", &format!("{:#x}", seed.0)], dir, trace, plant)
+}
+
+fn run_process(what: [&str; 2], dir: &Dir, trace: Option<&Path>, plant: Option<&str>) -> Outcome {
     let own = std::env::current_exe().expect("this program has a path");
     let mut command = Command::new(own);
-    command.arg("one").arg(format!("{:#x}", seed.0)).arg(&dir.0).args(trace);
+    command.args(what).arg(&dir.0).args(trace);
     command.env_remove("FASTDISK_PLANT").envs(plant.map(|plant| ("FASTDISK_PLANT", plant)));
     let said = |name: &str| fs::File::create(dir.0.join(name)).expect("the directory is ours");
     command.stdin(Stdio::null()).stdout(said("stdout")).stderr(said("stderr"));
@@ -160,15 +174,30 @@ impl Sum {
 /// Runs `seed` once more, and keeps what it writes.
 fn keep(seed: Seed) -> PathBuf {
     let kept = PathBuf::from(format!("target/failures/sim-{:#018x}", seed.0));
-    fs::create_dir_all(&kept).expect("target can be written");
     let dir = Dir::new();
-    run_one(seed, &dir, Some(&kept.join("trace.txt")), None);
-    for name in ["history.jsonl", "stderr"] {
-        if let Err(error) = fs::copy(dir.0.join(name), kept.join(name)) {
-            println!("keep {name}: {error}");
+    run_one(seed, &dir, Some(&dir.0.join("trace.txt")), None);
+    save(&dir, &kept)
+}
+
+/// Copies what a run has left to `kept`.
+fn save(dir: &Dir, kept: &Path) -> PathBuf {
+    if let Err(error) = copy(&dir.0, kept) {
+        println!("keep {}: {error}", kept.display());
+    }
+    kept.to_owned()
+}
+
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        match entry.file_type()?.is_dir() {
+            true => copy(&from, &to)?,
+            false => fs::copy(&from, &to).map(drop)?,
         }
     }
-    kept
+    Ok(())
 }
 
 /// Runs `seed`, twice if `twice`, and returns what came of it.
@@ -203,6 +232,9 @@ fn number(name: &str) -> Option<u64> {
 pub(crate) fn all() -> ExitCode {
     if let (Some(seed), None, None) = (number("SEED"), number("N"), number("TIME")) {
         return replay(Seed(seed));
+    }
+    if let Ok(name) = std::env::var("SCRIPT") {
+        return if scripted(&name) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     let base = Seed::of_this_run("sim");
     let limit = Duration::from_secs(number("TIME").unwrap_or(TIME_SECS));
@@ -245,6 +277,12 @@ pub(crate) fn all() -> ExitCode {
         sum.faults,
         sum.slowest
     );
+    for (name, _) in SCRIPTS {
+        match scripted(name) {
+            true => sum.passed += 1,
+            false => sum.failed += 1,
+        }
+    }
     for plant in PLANTS {
         match found_within(plant, base) {
             Some(seeds) => {
@@ -259,6 +297,22 @@ pub(crate) fn all() -> ExitCode {
     }
     println!("{} passed, {} failed, 0 skipped", sum.passed, sum.failed);
     if sum.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Whether the script `name` ends well.
+fn scripted(name: &str) -> bool {
+    let dir = Dir::new();
+    let trace = dir.0.join("trace.txt");
+    let outcome = run_process(["script", name], &dir, Some(&trace), None);
+    if outcome.violations.is_empty() {
+        println!("script `{name}`: well after {} virtual seconds", outcome.converged_secs);
+        return true;
+    }
+    println!("FAIL sim script `{name}` commit={}", commit());
+    outcome.violations.iter().for_each(|violation| println!("  {violation}"));
+    let kept = PathBuf::from(format!("target/failures/sim-{}", name.replace(' ', "-")));
+    println!("KEPT {}", save(&dir, &kept).display());
+    false
 }
 
 /// The number of the seed that finds the planted bug.

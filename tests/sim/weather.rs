@@ -15,8 +15,6 @@ pub(crate) struct Weather {
     rates: BTreeMap<&'static str, u64>,
     /// Damage is done at one member only: elsewhere there is a good copy (testing.md 4.5).
     damaged: usize,
-    /// One tracker only loses its files.
-    wiped: usize,
 }
 
 /// How often each fault was thrown.
@@ -32,12 +30,6 @@ impl Faults {
     pub(crate) fn is_rough(&self) -> bool {
         ["io error", "full", "damage"].iter().any(|name| self.0.contains_key(name))
     }
-}
-
-/// Whether disks may be full and fail, too: what comes of that together with ends of daemons is
-/// not right in one of a thousand runs yet.
-pub(crate) fn rough() -> bool {
-    std::env::var("ROUGH").is_ok_and(|value| value == "1")
 }
 
 impl Weather {
@@ -66,11 +58,7 @@ impl Weather {
             rates.insert(name, if rare { 0 } else { rate });
         }
         let damaged = usize::try_from(rng.below(STORAGES as u64)).expect("small");
-        let wiped = usize::try_from(rng.below(TRACKERS as u64)).expect("small");
-        if !rough() {
-            rates.extend([("io error", 0), ("full", 0)]);
-        }
-        Self { rates, damaged, wiped }
+        Self { rates, damaged }
     }
 
     /// Throws the dice about one fault.
@@ -111,10 +99,7 @@ impl Weather {
             cluster.hang(&name);
             faults.count("hang");
         }
-        if cluster.is_full(number) {
-            // What a full disk kept from being noted is known only to the running daemon.
-            self.disk(cluster, number, rng, faults);
-        } else if self.throws(rng, "kill") {
+        if self.throws(rng, "kill") {
             cluster.stop_storage(number, End::Kill);
             faults.count("kill");
         } else if self.throws(rng, "power") {
@@ -160,7 +145,7 @@ impl Weather {
         } else if self.throws(rng, "tracker") {
             cluster.stop_tracker(number);
             faults.count("tracker");
-            if number == self.wiped && self.throws(rng, "wiped tracker") {
+            if self.throws(rng, "wiped tracker") {
                 cluster.wipe_tracker(number);
                 faults.count("wiped tracker");
             }

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::history::{Content, Event, Kind, Phase, sha256};
 
-/// Appends to one file whose outcome is unknown; the checker tries every subset of them.
-const UNKNOWN_APPENDS_MAX: usize = 10;
+/// Changes of one file whose outcome is unknown; the checker tries every subset of them.
+const UNKNOWN_EDITS_MAX: usize = 10;
 /// Status of "no such file".
 const NOT_FOUND: u8 = 2;
 
@@ -27,6 +27,13 @@ pub(crate) struct Facts {
     pub(crate) errors: Vec<&'static str>,
 }
 
+impl Facts {
+    /// Whether those who have the file, as it is now, could not be reached meanwhile.
+    fn is_cut_off(&self, event: &Event, called: u64) -> bool {
+        self.cut_off.iter().any(|(from, to)| *from <= event.t && called <= *to)
+    }
+}
+
 /// One file as a member holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Held {
@@ -38,12 +45,37 @@ pub(crate) struct Held {
 /// Member → file id → copy.
 pub(crate) type Members = BTreeMap<String, BTreeMap<String, Held>>;
 
+/// A change of an appender.
+#[derive(Clone, Copy, Debug)]
+struct Edit {
+    kind: Kind,
+    content: Content,
+    done: Option<u64>,
+    called: u64,
+}
+
+impl Edit {
+    /// What it makes of `base`.
+    fn of(self, base: &Vec<u8>) -> Vec<u8> {
+        match self.kind {
+            Kind::Modify => {
+                let at = self.content.place_in(base.len());
+                let mut bytes = base.clone();
+                bytes.splice(at..base.len().min(at + self.content.len), self.content.bytes());
+                bytes
+            }
+            Kind::Truncate => base[..self.content.place_in(base.len())].to_vec(),
+            _ => [base.as_slice(), &self.content.bytes()].concat(),
+        }
+    }
+}
+
 /// One file's story.
 #[derive(Debug, Default)]
 struct Story {
     content: Option<Content>,
-    /// In the order of the calls: content, acknowledged at, called at.
-    appends: Vec<(Content, Option<u64>, u64)>,
+    /// In the order of the calls.
+    edits: Vec<Edit>,
     /// Called at, acknowledged at, member asked.
     deletes: Vec<(u64, Option<u64>, String)>,
     /// Seed and count of pairs as `content`; acknowledged or not, in the order of the calls.
@@ -56,23 +88,23 @@ impl Story {
         self.deletes.iter().any(|(call, ..)| *call <= ended)
     }
 
-    /// Digests the file may have for one who asked between `called` and `ended`.
-    fn versions(&self, called: u64, ended: u64) -> BTreeSet<(u64, String)> {
+    /// Digests the file may have for one who asked between `called` and `ended`; if `stale` also
+    /// those it had before, at a member that has not heard of its changes yet.
+    fn versions(&self, called: u64, ended: u64, stale: bool) -> BTreeSet<(u64, String)> {
         let mut versions = vec![self.content.map(Content::bytes).unwrap_or_default()];
-        let mut open = 0;
-        for (content, acknowledged, call) in &self.appends {
-            if ended < *call {
-                continue;
-            }
-            let with = |base: &Vec<u8>| [base.as_slice(), &content.bytes()].concat();
-            if acknowledged.is_some_and(|at| at <= called) {
-                versions = versions.iter().map(with).collect();
+        let (mut older, mut open) = (Vec::new(), 0);
+        for edit in self.edits.iter().filter(|edit| edit.called <= ended) {
+            let edited: Vec<Vec<u8>> = versions.iter().map(|base| edit.of(base)).collect();
+            if edit.done.is_some_and(|at| at <= called) {
+                older.append(&mut versions);
             } else {
                 open += 1;
-                assert!(open <= UNKNOWN_APPENDS_MAX, "too many unknown appends to one file");
-                let more: Vec<Vec<u8>> = versions.iter().map(with).collect();
-                versions.extend(more);
+                assert!(open <= UNKNOWN_EDITS_MAX, "too many unknown changes of one file");
             }
+            versions.extend(edited);
+        }
+        if stale {
+            versions.append(&mut older);
         }
         let digest = |v: &Vec<u8>| (u64::try_from(v.len()).expect("it fits"), sha256(v));
         versions.iter().map(digest).collect()
@@ -120,9 +152,10 @@ impl Stories {
                     None => self.unknown.push(content),
                 }
             }
-            Kind::Append => {
-                let content = call.content.expect("an append has a content");
-                self.story(call).appends.push((content, at, call.t));
+            Kind::Append | Kind::Modify | Kind::Truncate => {
+                let content = call.content.expect("a change is a function of a seed");
+                let edit = Edit { kind: call.kind, content, done: at, called: call.t };
+                self.story(call).edits.push(edit);
             }
             Kind::SetMetadata => {
                 let content = call.content.expect("metadata are a function of a seed");
@@ -156,7 +189,7 @@ pub(crate) fn seen(events: &[Event], facts: &Facts) -> Vec<String> {
     for event in events.iter().filter(|e| matches!(e.phase, Phase::Ok | Phase::Fail)) {
         let called = calls.get(&event.op).copied().expect("an end has a call");
         let verdict = match (event.phase, event.kind) {
-            (Phase::Ok, Kind::Read | Kind::Stat) => judge_read(&stories, event, called),
+            (Phase::Ok, Kind::Read | Kind::Stat) => judge_read(&stories, event, called, facts),
             (Phase::Ok, Kind::List) => judge_list(&stories, event),
             (Phase::Fail, _) => judge_refusal(&stories, event, called, facts),
             _ => None,
@@ -166,7 +199,7 @@ pub(crate) fn seen(events: &[Event], facts: &Facts) -> Vec<String> {
     found
 }
 
-fn judge_read(stories: &Stories, event: &Event, called: u64) -> Option<String> {
+fn judge_read(stories: &Stories, event: &Event, called: u64, facts: &Facts) -> Option<String> {
     let id = &event.target;
     let Some(story) = stories.files.get(id).filter(|story| story.content.is_some()) else {
         return Some(format!("P6: {id} was never uploaded and can be read"));
@@ -179,7 +212,7 @@ fn judge_read(stories: &Stories, event: &Event, called: u64) -> Option<String> {
         return Some(format!("P8: {id} was deleted at {} and can be read there", event.via));
     }
     let length = event.outcome.length?;
-    let versions = story.versions(called, event.t);
+    let versions = story.versions(called, event.t, facts.is_cut_off(event, called));
     let right = match &event.outcome.sha256 {
         Some(digest) => versions.contains(&(length, digest.clone())),
         None => versions.iter().any(|(len, _)| *len == length),
@@ -207,7 +240,7 @@ fn judge_refusal(stories: &Stories, event: &Event, called: u64, facts: &Facts) -
     if story.content.is_none() || story.may_be_absent(event.t) {
         return None;
     }
-    let cut_off = facts.cut_off.iter().any(|(from, to)| *from <= event.t && called <= *to);
+    let cut_off = facts.is_cut_off(event, called);
     if event.via == "tracker" {
         return (!cut_off).then(|| format!("P9: {id} was acknowledged and is not found"));
     }
@@ -251,7 +284,7 @@ fn judge_file(id: &str, story: &Story, members: &Members, found: &mut Vec<String
         let promise = if copies.is_empty() { "P1" } else { "P7" };
         found.extend(lacking.map(|(m, _)| format!("{promise}: {id} is missing at {m}")));
     }
-    let versions = story.versions(u64::MAX, u64::MAX);
+    let versions = story.versions(u64::MAX, u64::MAX, false);
     for (member, copy) in &copies {
         if !versions.contains(&(copy.length, copy.sha256.clone())) {
             found.push(format!("P4: {id} at {member} is not what was stored"));

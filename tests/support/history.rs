@@ -28,6 +28,11 @@ impl Content {
         Seed(self.seed).rng().fill(&mut bytes);
         bytes
     }
+
+    /// Where in a file of `len` bytes a change is made that is a function of the same seed.
+    pub(crate) fn place_in(self, len: usize) -> usize {
+        usize::try_from(self.seed % (len as u64 + 1)).expect("at most its length")
+    }
 }
 
 /// SHA-256 in hexadecimal.
@@ -43,6 +48,10 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 pub(crate) enum Kind {
     Upload,
     Append,
+    /// Overwrites from a place on that follows from the seed of the content.
+    Modify,
+    /// Cuts off at such a place.
+    Truncate,
     SetMetadata,
     Delete,
     Read,
@@ -55,6 +64,8 @@ impl Kind {
         match self {
             Self::Upload => "upload",
             Self::Append => "append",
+            Self::Modify => "modify",
+            Self::Truncate => "truncate",
             Self::SetMetadata => "set-metadata",
             Self::Delete => "delete",
             Self::Read => "read",

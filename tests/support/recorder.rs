@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use net::client::pool::PoolSettings;
-use net::client::{Client, ClientError, storage};
+use net::client::{Client, ClientError, change, storage};
 use net::ports::{Jobs, OsRandom, SystemClock, TcpNet, World};
 use proto::fileid::FileId;
 use proto::ids::{Extension, GroupName};
@@ -70,6 +70,64 @@ impl Recorder {
         let outcome = told.as_ref().map(|id| Outcome::id(&id.to_string()));
         self.end(call, outcome);
         told
+    }
+
+    /// Uploads a file that may change later, to `at`.
+    pub(crate) async fn upload_appender(
+        &self,
+        content: Content,
+        at: SocketAddr,
+    ) -> Result<FileId, ClientError> {
+        let call = self.history.call(self.number, Kind::Upload, "", &at.to_string(), Some(content));
+        let told = self.upload_appender_to(content, at).await;
+        self.end(call, told.as_ref().map(|id| Outcome::id(&id.to_string())));
+        told
+    }
+
+    async fn upload_appender_to(
+        &self,
+        content: Content,
+        at: SocketAddr,
+    ) -> Result<FileId, ClientError> {
+        let size = u64::try_from(content.len).expect("it fits");
+        let head = storage::head(None, size, Extension::parse("bin").expect("an extension"));
+        let taken = self.client.pool().take(at).await?;
+        storage::upload_appender(taken, &head, &mut Bytes::from(content.bytes())).await
+    }
+
+    /// Changes an appender of `len` bytes at `at`, the member that it was uploaded to: only there
+    /// changes are in order. They are a function of `content`, see [`Content::place_in`].
+    pub(crate) async fn edit(
+        &self,
+        kind: Kind,
+        (id, len): (&FileId, usize),
+        content: Content,
+        at: SocketAddr,
+    ) -> Result<(), ClientError> {
+        let (text, via) = (id.to_string(), at.to_string());
+        let call = self.history.call(self.number, kind, &text, &via, Some(content));
+        let told = self.edit_at(kind, (id, len), content, at).await;
+        self.end(call, told.as_ref().map(|()| Outcome::default()));
+        told
+    }
+
+    async fn edit_at(
+        &self,
+        kind: Kind,
+        (id, len): (&FileId, usize),
+        content: Content,
+        at: SocketAddr,
+    ) -> Result<(), ClientError> {
+        let place = u64::try_from(content.place_in(len)).expect("it fits");
+        if kind == Kind::Truncate {
+            return change::truncate(self.client.pool(), at, id, place).await;
+        }
+        let taken = self.client.pool().take(at).await?;
+        let (size, mut bytes) = (content.len as u64, Bytes::from(content.bytes()));
+        match kind {
+            Kind::Modify => change::modify(taken, id, place, size, &mut bytes).await,
+            _ => change::append(taken, id, size, &mut bytes).await,
+        }
     }
 
     /// Reads a whole file, where the tracker says or at one member.
