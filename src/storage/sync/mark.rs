@@ -13,12 +13,8 @@ use crate::{
     binlog::{
         Position,
         mark::{MarkFile, Naming},
-        reader::{Reader, What},
     },
 };
-
-/// Records looked at in one go while the beginning is sought.
-const SEEK_BATCH: usize = 4096;
 
 /// Why a sender cannot begin.
 #[derive(Debug, thiserror::Error)]
@@ -103,53 +99,12 @@ impl Course {
         let fills = source.is_some() && source == shared.peers.own();
         let mark = Mark { need_sync_old: fills, until_timestamp: until, ..Mark::default() };
         let mut course = Self { file, mark, saved: Mark::default() };
-        if let Some(source) = source.filter(|_| !fills && 0 < until) {
-            // Everything from the first record on, unless its source has it for certain.
-            let at = course.first_of_ours(shared, source, until).await?;
-            course.move_to(at);
-        }
+        // Nothing is left out that the source has answered: it may have heard of it when the copy
+        // was complete, and then nobody would send it. What the peer has by now is not sent twice.
         let what = if fills { "everything, also what others sent us" } else { "our own changes" };
-        log::info!("storage {id} gets {what}, from {} on", course.position());
+        log::info!("storage {id} gets {what}, from the beginning");
         course.save(shared).await?;
         Ok(course)
-    }
-
-    /// Where the records begin that the source of an initial copy will not bring: at the first
-    /// one from `until` on, or that the source has not answered yet. The latter does not depend
-    /// on anybody's clock.
-    async fn first_of_ours(
-        &self,
-        shared: &Arc<Shared>,
-        source: StorageId,
-        until: u32,
-    ) -> Result<Position, BeginError> {
-        let address = shared.peers.watch().borrow().get(&source).map(|peer| peer.address);
-        let Some(address) = address else { return Ok(Position::default()) };
-        let mark = mark_file(shared, source, &address.to_string())?;
-        let (disk, dir) = (Arc::clone(&shared.store.disk), shared.dir());
-        let end = *shared.store.log.end().borrow();
-        let seek = move || -> io::Result<Position> {
-            let passed = mark.load()?.map_or(Position::default(), |mark| Position {
-                file: mark.binlog_index,
-                offset: mark.binlog_offset,
-            });
-            let mut reader = Reader::new(disk, &dir, Position::default());
-            let end = passed.min(end);
-            loop {
-                let items = reader.batch(end, SEEK_BATCH)?;
-                let mut before = items.first().map_or(end, |_| Position::default());
-                if items.is_empty() {
-                    return Ok(end);
-                }
-                for item in &items {
-                    if matches!(&item.what, What::Record(record) if until <= record.at) {
-                        return Ok(before);
-                    }
-                    before = item.next;
-                }
-            }
-        };
-        Ok(shared.store.gate.run(seek).await?)
     }
 
     /// What we are to the peer.
