@@ -280,6 +280,9 @@ impl Cluster {
         session.follower = Some(place);
         let follower = self.trackers.followers.entry(place).or_default();
         (follower.up_time, follower.version) = (join.up_time, join.version);
+        // It may have led as well until now, where we could not see each other: storages that
+        // have listened to it are told everything again.
+        self.trackers.leader_changes = self.trackers.leader_changes.wrapping_add(1);
         Ok(Answer::Empty)
     }
 

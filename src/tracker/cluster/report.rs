@@ -106,13 +106,15 @@ impl Cluster {
             return Ok(Answer::Changes(changes));
         }
         let leader_changes = self.trackers.leader_changes();
-        if session.leader_seen != leader_changes {
+        // Another one may have led meanwhile, or believed so, and have told it otherwise.
+        let anew = session.leader_seen != leader_changes;
+        if anew {
             session.leader_seen = leader_changes;
             changes.leader = Some(self.trackers.leader_brief().unwrap_or(Brief::NOBODY));
         }
         let peer = session.peer;
         let (group, ix) = self.joined(session)?;
-        if group.member(ix).changes_seen != group.changes {
+        if anew || group.member(ix).changes_seen != group.changes {
             group.member_mut(ix).changes_seen = group.changes;
             changes.group = Some(group.sorted().map(|(_, member)| member.brief(peer)).collect());
         }

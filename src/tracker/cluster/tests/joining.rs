@@ -335,6 +335,23 @@ fn only_the_leader_tells_what_changed() {
     assert!(again.leader.is_some() && again.group.is_some(), "everything again after a join");
 }
 
+#[test]
+fn whom_another_tracker_may_have_told_otherwise_is_told_again() {
+    let host = |at| TrackerHost { addresses: Addresses::one(ip(at)), port: 22122 };
+    let trackers = ["10.0.0.1", "10.0.0.2"].map(host).to_vec();
+    let mut world = World::new(policy());
+    world.join(A, Join { trackers, ..first_join("group1") }).unwrap();
+    world.elect();
+    assert!(world.beat(A).group.is_some());
+    assert_eq!(world.beat(A), Changes::default(), "said once");
+    let version = Version::parse("6.16.1").unwrap();
+    let follower = JoinLeader { up_time: NOON, version, port: 22122 };
+    world.apply("10.0.0.2", Event::JoinLeader(follower)).unwrap();
+    let again = world.beat(A);
+    assert!(again.leader.is_some() && again.group.is_some(), "the follower may have led");
+    assert_eq!(world.beat(A), Changes::default());
+}
+
 /// The state of a member that has beaten before the clock was set by `by` seconds, and not in the
 /// `silence` seconds since.
 fn state_after(by: i64, silence: u64) -> StorageState {
