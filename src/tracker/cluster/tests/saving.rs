@@ -92,6 +92,13 @@ fn a_tracker_without_files_starts_empty() {
 }
 
 #[test]
+fn a_tracker_that_died_before_it_saved_a_storage_starts_empty() {
+    let saved = Saved { storages: None, sync_times: None, ..saved(&grown().cluster) };
+    let cluster = Cluster::restore(policy(), NOON, &saved).unwrap();
+    assert!(cluster.groups.is_empty(), "so that it takes over what another one knows");
+}
+
+#[test]
 fn damaged_files_are_refused_by_name() {
     let good = saved(&grown().cluster);
     let edit = |file: usize, from: &str, to: &str| {
