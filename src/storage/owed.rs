@@ -15,7 +15,7 @@
 //! does no harm. Edits have notes of their own.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -158,6 +158,7 @@ pub(crate) fn settle(
             }
             done.push(due);
         }
+        sync_dirs(disk, &done)?;
         if !lines.is_empty() {
             log.append(&lines)?;
             log.sync()?;
@@ -175,10 +176,27 @@ pub(crate) fn settle(
     Ok(())
 }
 
+/// Makes what has happened outlast a power loss, before it is recorded. Blocks.
+pub(crate) fn sync_dirs<'a>(
+    disk: &dyn Disk,
+    all: impl IntoIterator<Item = &'a Due>,
+) -> anyhow::Result<()> {
+    let dirs: BTreeSet<&PathBuf> = all.into_iter().flat_map(|due| &due.dirs).collect();
+    for dir in dirs {
+        match disk.sync_dir(dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => other.with_context(|| format!("sync {}", dir.display()))?,
+        }
+    }
+    Ok(())
+}
+
 /// What a note leads to: nothing if its change did not happen, or another one has since then.
 #[derive(Debug, Default)]
 pub(crate) struct Due {
     pub(crate) records: Vec<Record>,
+    /// Where names have changed; whoever changed them may have died or failed before the sync.
+    dirs: Vec<PathBuf>,
     /// A file that is gone.
     gone: Option<FileName>,
     /// Metadata of it that are there. They go with it; the process died between the two.
@@ -201,11 +219,15 @@ impl Due {
             Err(error) => Err(error),
         };
         let is_there = there(&name)?.is_some();
+        due.dirs.push(place.dir(name.dir()));
         match record.op.act {
             Act::Create | Act::Update | Act::Link if is_there => due.records.push(record.clone()),
             Act::Rename if is_there => {
                 let old = record.extra.as_deref().map(|old| FileName::parse(old, paths));
-                let old = old.transpose()?.map(|old| there(&old)).transpose()?;
+                let old = old.transpose()?;
+                let old_dir = old.as_ref().map(|old| place.dir(old.dir()));
+                let old = old.map(|old| there(&old)).transpose()?;
+                due.dirs.extend(old_dir);
                 if old.flatten().is_none() {
                     due.records.push(record.clone());
                 }

@@ -18,7 +18,7 @@ use crate::{
     binlog::writer::LogError,
     commit::{Commit, Durability, Durable},
     disk::write::WriteError,
-    owed::{Due, Owed},
+    owed::{Due, Owed, sync_dirs},
     store::Store,
 };
 
@@ -105,7 +105,11 @@ async fn record_one(store: &Arc<Store>, record: &Record, owed: Owed) -> anyhow::
     anyhow::ensure!(store.takes_changes(path), "its store path is read-only until a restart");
     let (shared, noted) = (Arc::clone(store), record.clone());
     let look = move || match shared.places.get(path) {
-        Some(place) => Due::of(&*shared.disk, place, &noted, paths),
+        Some(place) => {
+            let due = Due::of(&*shared.disk, place, &noted, paths)?;
+            sync_dirs(&*shared.disk, [&due])?;
+            anyhow::Ok(due)
+        }
         None => Ok(Due::default()),
     };
     let due = store.on(path).run(look).await?;
@@ -226,7 +230,11 @@ mod tests {
             let effects = disk.effects();
             served.close().await;
             refused += usize::from(told.is_err());
-            for seed in 0..16 {
+            // Its process was killed, and the next one has recorded what it had not.
+            let killed = disk.after_kill();
+            Served::finish(&killed).unwrap();
+            for seed in 0..32 {
+                let disk = if seed < 16 { &disk } else { &killed };
                 let disk = disk.after_power_loss(&mut Chance(seed));
                 Served::finish(&disk).unwrap();
                 let files = disk.files();
