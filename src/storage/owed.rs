@@ -161,6 +161,9 @@ pub(crate) fn settle(
         sync_dirs(disk, &done)?;
         if !lines.is_empty() {
             log.append(&lines)?;
+        }
+        if !notes.is_empty() {
+            // Also what stands there already: the sync of it may be what has failed.
             log.sync()?;
         }
         for due in &done {
