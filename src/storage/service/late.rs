@@ -44,8 +44,11 @@ pub(super) async fn record(
 }
 
 /// Keeps what has happened and could not be recorded, for later. Its notes stand long enough now
-/// to be synced: what they are about is, and without them it would never be recorded.
+/// to be synced: what they are about is, and without them it would never be recorded. What is
+/// deleted is so from now on: a member that has not heard of it must not bring it back meanwhile.
+/// To be called with the name locked.
 pub(super) async fn keep(store: &Arc<Store>, path: StorePath, owing: Vec<(Record, Owed)>) {
+    owing.iter().for_each(|(record, _)| store.bury(std::slice::from_ref(record)));
     let shared = Arc::clone(store);
     let sync = move || match shared.places.get(path) {
         Some(place) if shared.durability == Durability::Full => {
