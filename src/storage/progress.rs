@@ -6,7 +6,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Mutex, MutexGuard},
 };
 
@@ -15,6 +15,9 @@ use proto::ids::StorageId;
 use tokio::sync::watch;
 
 use crate::{away::Away, binlog::Position};
+
+/// Addresses from which storages have introduced themselves; a group has 32 members.
+const SESSIONS_MAX: usize = 1024;
 
 /// What a peer lacks of our changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,6 +54,8 @@ pub(crate) struct Progress {
     /// Members other than us: those in service, and others that may have files.
     members: Mutex<(Vec<SocketAddr>, Vec<SocketAddr>)>,
     away: Mutex<Away>,
+    /// How often a storage has introduced itself from an address: each time it begins anew.
+    sessions: Mutex<BTreeMap<IpAddr, u64>>,
 }
 
 /// Up to which time of each source's clock we have everything from it.
@@ -68,11 +73,32 @@ impl Default for Progress {
             synced: Mutex::default(),
             members: Mutex::default(),
             away: Mutex::default(),
+            sessions: Mutex::default(),
         }
     }
 }
 
 impl Progress {
+    fn sessions(&self) -> MutexGuard<'_, BTreeMap<IpAddr, u64>> {
+        self.sessions.lock().expect("no code panics while holding this lock")
+    }
+
+    /// How often a storage has introduced itself from `address` so far.
+    pub(crate) fn session_of(&self, address: IpAddr) -> u64 {
+        self.sessions().get(&address).copied().unwrap_or(0)
+    }
+
+    /// It does so once more. Beyond as many addresses as a group has members none is remembered.
+    pub(crate) fn new_session(&self, address: IpAddr) -> u64 {
+        let mut sessions = self.sessions();
+        if SESSIONS_MAX <= sessions.len() && !sessions.contains_key(&address) {
+            return 0;
+        }
+        let session = sessions.entry(address).or_default();
+        *session = session.saturating_add(1);
+        *session
+    }
+
     /// A sender has something new to tell.
     pub(crate) fn update(&self, peer: StorageId, change: impl FnOnce(&mut PeerProgress)) {
         self.peers.send_if_modified(|peers| {

@@ -45,6 +45,9 @@ pub(crate) enum ServiceError {
     Replaced,
     #[error("no second member has it")]
     NoSecondCopy,
+    /// Of a peer: it has given this connection up and goes on over another one.
+    #[error("its sender has begun anew since")]
+    Overtaken,
     #[error("record")]
     Log(#[from] LogError),
     /// The change has been made, or a restart makes it, and cannot be taken back; but it is not
@@ -97,7 +100,7 @@ impl ServiceError {
             Self::Read(error) => os(error),
             Self::Damaged { .. } => Status::EIO,
             Self::Replaced => Status::EAGAIN,
-            Self::NoSecondCopy => Status::EAGAIN,
+            Self::NoSecondCopy | Self::Overtaken => Status::EAGAIN,
             Self::Log(LogError::Refused(error)) => os(error),
             Self::Log(LogError::Lost) => Status::EIO,
             Self::Log(LogError::Record(_)) => Status::EINVAL,

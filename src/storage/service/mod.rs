@@ -34,7 +34,7 @@ pub(crate) mod served; // a whole store in memory
 #[cfg(test)]
 mod tests; // every disk fault during every operation
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use net::{
@@ -60,10 +60,25 @@ const DISCARD_BYTES_MAX: u64 = 16 << 20;
 const DISCARD_TIME: Duration = Duration::from_secs(5);
 
 /// What is known of a caller besides its address.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Caller {
     /// The storage that has introduced itself on this connection (9).
     id: Option<StorageId>,
+    address: IpAddr,
+    /// How often a storage had introduced itself from that address before.
+    session: u64,
+}
+
+impl Caller {
+    /// A change that was sent before its sender began anew over other connections may have been
+    /// sent again by those, with what has followed it: done now it would put back what was then.
+    /// To be asked with the name locked. Members that share an address are not told apart.
+    fn is_current(&self, store: &Store) -> Result<(), ServiceError> {
+        match self.session < store.progress.session_of(self.address) {
+            true if !store.facts.parameters.use_storage_id => Err(ServiceError::Overtaken),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What is sent back.
@@ -81,7 +96,9 @@ enum Answer {
 
 /// Serves one connection until it ends.
 pub(crate) async fn connection(store: Arc<Store>, mut conn: Conn, mut stop: Stop) {
-    let mut caller = Caller::default();
+    let address = conn.peer().ip();
+    let session = store.progress.session_of(address);
+    let mut caller = Caller { id: None, address, session };
     loop {
         let ended = match conn.next_request(&mut stop).await {
             Ok(Some(header)) => request(&store, &mut conn, &mut caller, header).await,

@@ -75,6 +75,7 @@ pub(super) async fn run(
     let durable = match command {
         Command::ReportServerId => {
             caller.id = Some(ReportId::decode(&content.body(BODY_BYTES_MAX).await?)?.id);
+            caller.session = store.progress.new_session(caller.address);
             return Ok(Answer::Found(Vec::new()));
         }
         Command::SyncCreateFile | Command::SyncUpdateFile => {
@@ -190,14 +191,15 @@ async fn file(
     let (path, at) = (name.store_path(), request.at);
     let _alone = store.lock_file(&name).await;
     let shared = Arc::clone(store);
-    if store.is_buried(&name, at) {
-        // Deleted while it arrived.
+    let current = caller.is_current(store);
+    if current.is_err() || store.is_buried(&name, at) {
+        // Sent again, or deleted, while it arrived.
         shared.gate.run(move || drop(staged)).await;
+        current?;
         received(store, caller, at);
         return Ok(nothing_to_do());
     }
-    let peer = content.conn().peer().ip();
-    let again = store.came_from(&name, peer);
+    let again = store.came_from(&name, caller.address);
     let placing = name.clone();
     let job = move || {
         let placed = place(&shared, &mut commit, staged, &placing, at, again);
@@ -205,7 +207,7 @@ async fn file(
     };
     let (commit, placed) = store.gate.run(job).await;
     match placed {
-        Ok(Taken::Placed) => store.now_from(&name, changes.then_some(peer)),
+        Ok(Taken::Placed) => store.now_from(&name, changes.then_some(caller.address)),
         Ok(Taken::Superseded) => {
             // It may have been placed by a process that died before it could record that.
             store.log.append(&[line]).await?;
@@ -428,6 +430,7 @@ async fn part(
     }
     let staged = receive_note(store, content, &name).await?;
     let _alone = store.lock_file(&name).await;
+    caller.is_current(store)?;
     let (shared, edited) = (Arc::clone(store), name.clone());
     let job = move || {
         let found = stat(&shared, &edited)?;
@@ -468,6 +471,7 @@ async fn truncate(
     let name = checked(store, request.group, request.name)?;
     let (old, new, at) = (request.old, request.new, request.at);
     let _alone = store.lock_file(&name).await;
+    caller.is_current(store)?;
     let (shared, cut) = (Arc::clone(store), name.clone());
     let job = move || {
         match stat(&shared, &cut)? {
