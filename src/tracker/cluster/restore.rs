@@ -29,6 +29,8 @@ pub enum RestoreError {
     Twice { file: &'static str, section: String, name: String },
     #[error("{file}: [{section}] names {name}, which is not known")]
     Unknown { file: &'static str, section: String, name: String },
+    #[error("{STORAGES} is missing although {GROUPS} names {groups} groups")]
+    NoStorages { groups: usize },
     #[error("{SYNC_TIMES} line {line}: {what}")]
     SyncTimes { line: usize, what: &'static str },
 }
@@ -88,13 +90,20 @@ impl Cluster {
         let mut cluster = Self::new(policy, started);
         cluster.last_check = saved.last_check;
         cluster.changelog = ChangeLog::new(saved.changelog.clone());
-        // A group whose first storage was refused is saved without any, and a tracker may die
-        // between the two files: without storages nothing is known.
-        let (Some(groups), Some(storages)) = (&saved.groups, &saved.storages) else {
+        let Some(groups) = &saved.groups else {
             return Ok(cluster);
         };
+        if saved.storages.is_none() && saved.sync_times.is_none() {
+            // A group whose first storage was refused is saved without any, and a tracker may die
+            // before it has saved the other files: nothing is known yet.
+            return Ok(cluster);
+        }
         cluster.restore_groups(&parse(GROUPS, groups)?)?;
-        cluster.restore_storages(&parse(STORAGES, storages)?)?;
+        match &saved.storages {
+            Some(storages) => cluster.restore_storages(&parse(STORAGES, storages)?)?,
+            None if cluster.groups.is_empty() => {}
+            None => return Err(RestoreError::NoStorages { groups: cluster.groups.len() }),
+        }
         if let Some(text) = &saved.sync_times {
             cluster.restore_sync_times(text)?;
         }
