@@ -16,6 +16,7 @@ use super::Reporter;
 use crate::{
     ask::{AskError, exchange},
     binlog::mark::Naming,
+    state::identity::Identity,
     sync::changelog::{Ours, apply},
 };
 
@@ -99,11 +100,14 @@ impl Reporter {
             // One in service has everything, and stays there.
             Ok(true) if self.serves() => {
                 log::info!("the source of our files was removed from the group: forgotten");
-                self.save_source(None, 0).await;
+                self.keep_source(Identity::forget_source).await;
                 Ok(())
             }
             // Another one has to send what is missing: a join settles who.
-            Ok(true) => Err(AskError::SourceRemoved),
+            Ok(true) => {
+                self.keep_source(Identity::lose_source).await;
+                Err(AskError::SourceRemoved)
+            }
             Err(error) => {
                 // A mark that is not found under its new name costs a second sending, no file.
                 log::error!("follow the change log of the trackers: {error}");

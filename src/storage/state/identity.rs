@@ -84,6 +84,16 @@ impl Identity {
         self.waiting = self.waiting.take().map(|_| BTreeSet::new());
     }
 
+    /// The one that was to fill us was removed: if we have not got everything another one does, or
+    /// nobody if none is left.
+    pub fn lose_source(&mut self) {
+        if self.is_whole() {
+            return self.forget_source();
+        }
+        self.begin_anew();
+        self.waiting = None;
+    }
+
     /// This one is to fill us up to that time, or nobody needs to; `trackers` are to hear of it.
     pub fn arrange(&mut self, source: Option<StorageId>, until: i64, trackers: &[SocketAddr]) {
         self.sync_old_done = true;
