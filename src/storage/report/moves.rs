@@ -63,25 +63,32 @@ impl Reporter {
         if !parameters.follow_moves {
             return Ok(());
         }
-        let mut text = Vec::new();
+        let (mut text, mut outcome) = (Vec::new(), Ok(()));
         for _ in 0..PIECES_MAX {
-            let piece = match exchange(conn, Command::StorageChangelogReq, &[]).await {
+            match exchange(conn, Command::StorageChangelogReq, &[]).await {
+                Ok(piece) if piece.is_empty() => break,
+                // The reference cuts its answers anywhere, so lines are put together first.
+                Ok(piece) => text.extend_from_slice(&piece),
                 // One that cannot read its log is good for all else.
                 Err(AskError::Refused(status)) => {
                     log::debug!("a tracker refuses its change log: {status}");
                     break;
                 }
-                other => other?,
-            };
-            if piece.is_empty() {
-                break;
+                Err(error) => {
+                    outcome = Err(error);
+                    break;
+                }
             }
-            // The reference cuts its answers anywhere, so lines are put together first.
-            text.extend_from_slice(&piece);
         }
-        if text.is_empty() {
-            return Ok(());
+        // What has come before a failure is not told again.
+        if !text.is_empty() {
+            self.apply_changelog(text).await?;
         }
+        outcome
+    }
+
+    async fn apply_changelog(&self, text: Vec<u8>) -> Result<(), AskError> {
+        let parameters = &self.store.facts.parameters;
         let ours = Ours {
             disk: Arc::clone(&self.store.disk),
             group: self.store.facts.group,
