@@ -19,6 +19,7 @@ use crate::error::WebError;
 use crate::events::Hub;
 use crate::files::Files;
 use crate::ids::{UnixMs, UserId};
+use crate::intake::Queues;
 use crate::making::Making;
 use crate::metrics::{Counted, Metrics};
 use crate::notify::Notify;
@@ -62,6 +63,8 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     pub(crate) counted: Counted,
     pub(crate) slots: Slots,
+    /// Small files that wait to become visible.
+    pub(crate) small: Queues,
     pub(crate) zip_slots: Slots,
     /// Lets pictures be made, a few at a time.
     pub(crate) pictures: Arc<Semaphore>,
@@ -99,6 +102,7 @@ impl App {
             metrics: Metrics::default(),
             counted: Counted::default(),
             cache,
+            small: Queues::default(),
             passwords: Passwords::new(limits.password_jobs_max, limits.password_queue_max)?,
             files: Files::new(&config.store, world.clone()),
             pictures: Arc::new(Semaphore::new(

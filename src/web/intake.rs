@@ -9,9 +9,15 @@
 //!    +-- full, too many: nothing to undo
 //! ```
 //!
+//! A small file has no reservation, which would be half of what it costs (`small`).
+//!
 //! Called by `upload`; resumable and instant uploads join at `publish`. Holds one chunk of a file
 //! at a time; writes nothing to the local disk. What a crash leaves behind is a reservation,
-//! which is swept.
+//! which is swept, or a stored file of nobody, which `reconcile` finds.
+
+mod small; // files that are hardly more than a row
+
+pub(crate) use small::Queues;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,8 +91,9 @@ pub(crate) struct Stored {
 
 /// A file that is in the store and not yet visible: where it goes is still to be said.
 pub(crate) struct Held {
-    blob: BlobId,
-    stored: Stored,
+    /// None: a small file.
+    blob: Option<BlobId>,
+    stored: Arc<Stored>,
 }
 
 /// Takes a file of exactly `size` bytes.
@@ -96,8 +103,10 @@ pub(crate) async fn receive(
     size: u64,
     source: Source<'_>,
 ) -> Result<Node, WebError> {
-    let plain = to.conflict == Conflict::Fail && to.folders.is_empty();
-    if plain && app.db.name_taken(to.owner, to.parent, &to.name).await? {
+    if size <= small::SMALL_BYTES_MAX {
+        return small::receive(app, to, size, source).await;
+    }
+    if small::plain(&to) && app.db.name_taken(to.owner, to.parent, &to.name).await? {
         // Only to spare the bytes: what decides is the unique key.
         return Err(WebError::NameTaken);
     }
@@ -117,7 +126,11 @@ pub(crate) async fn hold(
     others: &[&Held],
 ) -> Result<Held, WebError> {
     let held = take_in(app, owner, name, size, source, others).await?;
-    let why = match app.db.hold(held.blob, &held.stored.file_id).await {
+    let kept = match held.blob {
+        Some(blob) => app.db.hold(blob, &held.stored.file_id).await,
+        None => Ok(true),
+    };
+    let why = match kept {
         Ok(true) => return Ok(held),
         Ok(false) => WebError::Busy("the reservation was given up"),
         Err(error) => error.into(),
@@ -146,11 +159,11 @@ async fn take_in(
         Reserve::TooMany => return Err(WebError::TooManyUploads),
         Reserve::NoUser => return Err(WebError::Unauthenticated),
     };
-    let alive: Vec<BlobId> = others.iter().map(|held| held.blob).chain([blob]).collect();
+    let alive: Vec<BlobId> = others.iter().filter_map(|held| held.blob).chain([blob]).collect();
     match stream(app, name, &alive, size, source).await {
-        Ok(stored) => Ok(Held { blob, stored }),
+        Ok(stored) => Ok(Held { blob: Some(blob), stored: Arc::new(stored) }),
         Err(error) => {
-            give_up(app, blob, None).await;
+            give_back(app, blob, None).await;
             Err(error)
         }
     }
@@ -165,7 +178,7 @@ pub(crate) async fn place(app: &Arc<App>, to: Destination, held: Held) -> Result
         let Held { blob, stored } = held;
         let done = publish(&app, &to, blob, &stored, None).await;
         if done.as_ref().is_err_and(|error| !matches!(error, WebError::Settled(_))) {
-            give_up(&app, blob, Some(&stored.file_id)).await;
+            give_up(&app, &Held { blob, stored }).await;
         }
         done
     });
@@ -175,7 +188,7 @@ pub(crate) async fn place(app: &Arc<App>, to: Destination, held: Held) -> Result
 /// Gives held files back that will not become visible.
 pub(crate) async fn drop_held(app: &App, held: Vec<Held>) {
     for one in held {
-        give_up(app, one.blob, Some(&one.stored.file_id)).await;
+        give_up(app, &one).await;
     }
 }
 
@@ -211,7 +224,7 @@ async fn stream(
 /// What goes by: from the client, through the digest, to the store.
 struct Passing<'a> {
     app: &'a App,
-    /// The reservations to be kept; the last is this file's.
+    /// The reservations to be kept.
     alive: &'a [BlobId],
     size: u64,
     source: Source<'a>,
@@ -282,7 +295,7 @@ impl Passing<'_> {
 pub(crate) async fn publish(
     app: &App,
     to: &Destination,
-    blob: BlobId,
+    blob: Option<BlobId>,
     stored: &Stored,
     finishes: Option<(UploadId, u64)>,
 ) -> Result<Node, WebError> {
@@ -298,10 +311,15 @@ pub(crate) async fn publish(
         done => told(done?),
     };
     if let Ok(node) = &done {
-        app.metrics.stored(node.size);
-        app.notify.tell(to.owner, &Event::files([node.parent, to.parent]));
+        announce(app, to, node);
     }
     done
+}
+
+/// Tells who wants to know that a file is visible.
+fn announce(app: &App, to: &Destination, node: &Node) {
+    app.metrics.stored(node.size);
+    app.notify.tell(to.owner, &Event::files([node.parent, to.parent]));
 }
 
 pub(crate) fn new_file<'a>(
@@ -342,25 +360,47 @@ pub(crate) fn told(done: Published) -> Result<Node, WebError> {
 
 /// Finds out what became of a commit that was not answered. Only what certainly did not happen
 /// is undone: a file that may be visible must keep its bytes.
-async fn settle(app: &App, new: &NewFile<'_>, blob: BlobId) -> Result<Node, WebError> {
+async fn settle(app: &App, new: &NewFile<'_>, blob: Option<BlobId>) -> Result<Node, WebError> {
     for _ in 0..SETTLE_TRIES {
         tokio::time::sleep(SETTLE_WAIT).await;
-        match app.db.still_storing(blob).await {
+        let undone = match blob {
+            Some(blob) => app.db.still_storing(blob).await,
+            None => app.db.wait_for(new.owner).await.map(|()| false),
+        };
+        match undone {
             Err(error) => log::warn!("ask for the outcome of an upload: {error}"),
             Ok(true) => return Err(WebError::Busy("an upload did not reach the database")),
             Ok(false) => {
                 let node = app.db.published(new).await?;
-                return node.ok_or(WebError::Settled("an upload was given up"));
+                return node.ok_or(match blob {
+                    Some(_) => WebError::Settled("an upload was given up"),
+                    // Whether its file is needed is asked when it is given up.
+                    None => WebError::Busy("an upload did not reach the database"),
+                });
             }
         }
     }
-    log::error!("upload without an outcome, blob {blob}; the store may keep a file for nothing");
+    log::error!("upload of {} without an outcome; the store may keep a file for nothing", new.size);
     Err(WebError::Settled("the database is away"))
+}
+
+/// Gives a file to the garbage queue, with its reservation if it has one. If the database is away
+/// the log names the file.
+async fn give_up(app: &App, held: &Held) {
+    let Held { blob, stored } = held;
+    let file_id = &stored.file_id;
+    if let Some(blob) = blob {
+        return give_back(app, *blob, Some(file_id)).await;
+    }
+    let done = app.db.discard_unneeded(&stored.hashes, stored.size, file_id, app.now()).await;
+    if let Err(error) = done {
+        log::error!("give up an upload, the store may keep {file_id} for nothing: {error}");
+    }
 }
 
 /// Gives the reservation back, and the stored file to the garbage queue. If the database is away
 /// the reservation goes by itself, and the log names the file.
-pub(crate) async fn give_up(app: &App, blob: BlobId, file_id: Option<&str>) {
+async fn give_back(app: &App, blob: BlobId, file_id: Option<&str>) {
     if let Err(error) = app.db.abandon(blob, file_id, app.now()).await {
         let file_id = file_id.unwrap_or("no file");
         log::error!("give up an upload, the store may keep {file_id} for nothing: {error}");

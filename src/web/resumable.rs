@@ -294,7 +294,7 @@ impl Writer<'_> {
         let parent = self.upload.parent;
         let to = Destination { owner: self.owner, parent, folders, name, conflict, address };
         let stored = Stored { file_id, hashes, media_type, category, size };
-        let done = publish(app, &to, blob, &stored, Some((id, self.lease))).await;
+        let done = publish(app, &to, Some(blob), &stored, Some((id, self.lease))).await;
         if let (Err(error), Some(file_id)) = (&done, empty)
             && !matches!(error, WebError::Settled(_))
         {

@@ -2,12 +2,13 @@
 //! and never changed or removed.
 
 use mysql_async::prelude::Queryable;
+use mysql_async::{Params, Value};
 
-use super::{Db, DbError};
+use super::together::marks;
+use super::{Db, DbError, Node};
 use crate::ids::{NodeId, UnixMs, UserId};
 
-const INSERT: &str =
-    "INSERT INTO audit (at_ms, actor, action, node, address, detail) VALUES (?, ?, ?, ?, ?, ?)";
+const INSERT: &str = "INSERT INTO audit (at_ms, actor, action, node, address, detail) VALUES";
 
 const LIST: &str = "\
 SELECT a.id, a.at_ms, a.actor, u.name, a.action, a.node, a.address, a.detail
@@ -62,18 +63,48 @@ pub(crate) struct EntryFilter {
     pub(crate) limit: u64,
 }
 
-impl Audit<'_> {
-    pub(super) async fn insert(&self, on: &mut impl Queryable) -> Result<(), DbError> {
-        let row = (
-            self.at.0,
-            self.actor.map(|id| id.0),
-            self.action,
-            self.node.map(|id| id.0),
-            prefix(self.address, ADDRESS_BYTES_MAX),
-            prefix(self.detail, DETAIL_BYTES_MAX),
-        );
-        Ok(on.exec_drop(INSERT, row).await?)
+impl<'a> Audit<'a> {
+    /// What its owner has just done to a node.
+    pub(super) fn of_node(
+        owner: UserId,
+        action: &'static str,
+        node: &'a Node,
+        address: &'a str,
+    ) -> Self {
+        Self {
+            at: node.modified_ms,
+            actor: Some(owner),
+            action,
+            node: Some(node.id),
+            address,
+            detail: &node.name,
+        }
     }
+
+    pub(super) async fn insert(&self, on: &mut impl Queryable) -> Result<(), DbError> {
+        insert_all(on, std::slice::from_ref(self)).await
+    }
+
+    fn values(&self) -> [Value; 6] {
+        [
+            self.at.0.into(),
+            self.actor.map(|id| id.0).into(),
+            self.action.into(),
+            self.node.map(|id| id.0).into(),
+            prefix(self.address, ADDRESS_BYTES_MAX).into(),
+            prefix(self.detail, DETAIL_BYTES_MAX).into(),
+        ]
+    }
+}
+
+/// Deeds of one transaction, at least one.
+pub(super) async fn insert_all(
+    on: &mut impl Queryable,
+    deeds: &[Audit<'_>],
+) -> Result<(), DbError> {
+    let sql = format!("{INSERT} {}", marks("(?, ?, ?, ?, ?, ?)", deeds.len()));
+    let values: Vec<Value> = deeds.iter().flat_map(Audit::values).collect();
+    Ok(on.exec_drop(sql, Params::Positional(values)).await?)
 }
 
 impl Db {

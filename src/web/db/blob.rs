@@ -3,6 +3,8 @@
 //! ```text
 //!            reserve            attach (first of its hash)
 //!   (none) ----------> storing ---------------------------> live
+//!     | attach of a small file, for which nothing was reserved  ^
+//!     +---------------------------------------------------------+
 //!                        | attach (hash is known): row goes, the known row's refcount grows
 //!                        | abandon, or not touched for STALE_MS: row goes, and a file that the
 //!                        v   row names is garbage
@@ -21,6 +23,16 @@ use crate::ids::{BlobId, UnixMs, UserId};
 
 /// A `storing` row that nobody touched for so long belongs to an upload that died.
 pub(crate) const STALE_MS: u64 = 10 * 60 * 1000;
+
+/// Whether so many bytes more fit into the quota of user `u` beside what is used and reserved:
+/// the bytes, and since when a reservation must have been touched.
+macro_rules! room {
+    () => {
+        "u.used_bytes + ? + (SELECT CAST(COALESCE(SUM(b.size), 0) AS UNSIGNED) FROM `blob` b
+            WHERE b.storing_for = u.id AND b.touched_ms > ?) <= u.quota_bytes"
+    };
+}
+pub(super) use room;
 
 const LOCK_USER: &str = "\
 SELECT quota_bytes, used_bytes FROM user WHERE id = ? AND disabled_ms IS NULL FOR UPDATE";
@@ -47,8 +59,14 @@ const PROMOTE: &str = "\
 UPDATE `blob` SET sha256 = ?, md5 = ?, size = ?, file_id = ?, media_type = ?, refcount = 1,
     state = 'live', storing_for = NULL, touched_ms = ?
 WHERE id = ? AND state = 'storing'";
-const SHARE_KNOWN: &str =
-    "UPDATE `blob` SET refcount = refcount + 1 WHERE id = ? AND state = 'live'";
+const INSERT_OR_SHARE: &str = "\
+INSERT INTO `blob` (sha256, md5, size, file_id, media_type, refcount, state, touched_ms,
+    created_ms)
+VALUES (?, ?, ?, ?, ?, 1, 'live', ?, ?)
+ON DUPLICATE KEY UPDATE refcount = refcount + 1, id = LAST_INSERT_ID(id)";
+const FILE_OF_HASH: &str = "SELECT file_id FROM `blob` WHERE sha256 = ? AND size = ? FOR UPDATE";
+const FITS: &str = concat!("SELECT ", room!(), " FROM user u WHERE u.id = ?");
+const REFER: &str = "UPDATE `blob` SET refcount = refcount + ? WHERE id = ? AND state = 'live'";
 const MEDIA_TYPE: &str = "SELECT media_type FROM `blob` WHERE id = ?";
 const RELEASE: &str =
     "UPDATE `blob` SET refcount = refcount - 1 WHERE id = ? AND state = 'live' AND 0 < refcount";
@@ -83,7 +101,8 @@ pub(crate) enum Reserve {
 
 /// A stored file that is about to become a content.
 pub(super) struct Arrived<'a> {
-    pub(super) blob: BlobId,
+    /// None: nothing was reserved for it.
+    pub(super) blob: Option<BlobId>,
     pub(super) size: u64,
     pub(super) hashes: &'a Hashes,
     pub(super) file_id: &'a str,
@@ -168,6 +187,33 @@ impl Db {
             Box::pin(async move {
                 let mut tx = self.begin().await?;
                 within(garbage_unless_content(&mut tx, blob, file_id, now)).await?;
+                commit(tx).await
+            })
+        })
+        .await
+    }
+
+    /// The file of a small upload that nothing was reserved for becomes garbage, but not if its
+    /// content lives with it.
+    pub(crate) async fn discard_unneeded(
+        &self,
+        hashes: &Hashes,
+        size: u64,
+        file_id: &str,
+        now: UnixMs,
+    ) -> Result<(), DbError> {
+        let key = (&hashes.sha256[..], size);
+        retry(move || {
+            Box::pin(async move {
+                let mut tx = self.begin().await?;
+                within(async {
+                    let kept: Option<Option<String>> = tx.exec_first(FILE_OF_HASH, key).await?;
+                    match kept.flatten() {
+                        Some(kept) if kept == file_id => Ok(()),
+                        _ => garbage::insert(&mut tx, file_id, now).await,
+                    }
+                })
+                .await?;
                 commit(tx).await
             })
         })
@@ -279,6 +325,16 @@ pub(super) async fn reserve_in(
     Ok(BlobId(tx.last_insert_id().unwrap_or_default()))
 }
 
+/// Whether what is used and reserved fits into the quota; the user's row is held.
+pub(super) async fn fits(
+    tx: &mut impl Queryable,
+    user: UserId,
+    now: UnixMs,
+) -> Result<bool, DbError> {
+    let since = now.0.saturating_sub(STALE_MS);
+    Ok(tx.exec_first(FITS, (0, since, user.0)).await?.unwrap_or(false))
+}
+
 /// Whether `bytes` more fit into the user's quota; their row stays locked.
 pub(super) async fn has_room(
     tx: &mut impl Queryable,
@@ -294,13 +350,21 @@ pub(super) async fn give_back(tx: &mut impl Queryable, blob: BlobId) -> Result<(
     Ok(tx.exec_drop(ABANDON, (blob.0,)).await?)
 }
 
+/// So many more references to a content; false if it is not there.
+pub(super) async fn refer(
+    tx: &mut impl Queryable,
+    blob: BlobId,
+    count: u64,
+) -> Result<bool, DbError> {
+    Ok(tx.exec_iter(REFER, (count, blob.0)).await?.affected_rows() == 1)
+}
+
 /// One more reference to a content that is there: its media type; None if it is not.
 pub(super) async fn share_known(
     tx: &mut impl Queryable,
     blob: BlobId,
 ) -> Result<Option<String>, DbError> {
-    let shared = tx.exec_iter(SHARE_KNOWN, (blob.0,)).await?.affected_rows() == 1;
-    if !shared {
+    if !refer(tx, blob, 1).await? {
         return Ok(None);
     }
     let row: Option<Option<String>> = tx.exec_first(MEDIA_TYPE, (blob.0,)).await?;
@@ -334,8 +398,9 @@ pub(super) async fn attach(
     tx: &mut impl Queryable,
     new: &Arrived<'_>,
 ) -> Result<(BlobId, String), DbError> {
+    let Some(blob) = new.blob else { return attach_unreserved(tx, new).await };
     if share(tx, new).await? {
-        return known(tx, new).await;
+        return known(tx, new, blob).await;
     }
     let hashes = new.hashes;
     let row = (
@@ -345,17 +410,42 @@ pub(super) async fn attach(
         new.file_id,
         new.media_type,
         new.at.0,
-        new.blob.0,
+        blob.0,
     );
     match tx.exec_iter(PROMOTE, row).await.map(|done| done.affected_rows()) {
-        Ok(1) => Ok((new.blob, new.media_type.to_owned())),
+        Ok(1) => Ok((blob, new.media_type.to_owned())),
         Ok(_) => Err(gone()),
         Err(error) => match DbError::from(error) {
             // Somebody committed the same content between our two statements.
-            DbError::Taken if share(tx, new).await? => known(tx, new).await,
+            DbError::Taken if share(tx, new).await? => known(tx, new, blob).await,
             other => Err(other),
         },
     }
+}
+
+async fn attach_unreserved(
+    tx: &mut impl Queryable,
+    new: &Arrived<'_>,
+) -> Result<(BlobId, String), DbError> {
+    let hashes = new.hashes;
+    let row = (
+        &hashes.sha256[..],
+        &hashes.md5[..],
+        new.size,
+        new.file_id,
+        new.media_type,
+        new.at.0,
+        new.at.0,
+    );
+    let done = tx.exec_iter(INSERT_OR_SHARE, row).await?;
+    let (inserted, id) = (done.affected_rows() == 1, done.last_insert_id().unwrap_or_default());
+    drop(done);
+    if inserted {
+        return Ok((BlobId(id), new.media_type.to_owned()));
+    }
+    let row: Option<Option<String>> = tx.exec_first(MEDIA_TYPE, (id,)).await?;
+    garbage::insert(tx, new.file_id, new.at).await?;
+    Ok((BlobId(id), row.flatten().unwrap_or_default()))
 }
 
 async fn share(tx: &mut impl Queryable, new: &Arrived<'_>) -> Result<bool, DbError> {
@@ -363,12 +453,16 @@ async fn share(tx: &mut impl Queryable, new: &Arrived<'_>) -> Result<bool, DbErr
     Ok(done.affected_rows() == 1)
 }
 
-async fn known(tx: &mut impl Queryable, new: &Arrived<'_>) -> Result<(BlobId, String), DbError> {
+async fn known(
+    tx: &mut impl Queryable,
+    new: &Arrived<'_>,
+    blob: BlobId,
+) -> Result<(BlobId, String), DbError> {
     let row: Option<(u64, Option<String>)> =
         tx.exec_first(BY_HASH, (&new.hashes.sha256[..], new.size)).await?;
     let (id, media_type) = row.ok_or_else(|| DbError::Schema("a locked row went".to_owned()))?;
     // Also when the known content is this very file, by a commit whose answer was lost.
-    if tx.exec_iter(ABANDON, (new.blob.0,)).await?.affected_rows() == 0 {
+    if tx.exec_iter(ABANDON, (blob.0,)).await?.affected_rows() == 0 {
         return Err(gone());
     }
     garbage::insert(tx, new.file_id, new.at).await?;

@@ -2,11 +2,13 @@
 //! commit, as often as it takes.
 
 use mysql_async::prelude::Queryable;
+use mysql_async::{Params, Value};
 
+use super::together::marks;
 use super::{Db, DbError, commit, retry, within};
 use crate::ids::UnixMs;
 
-const INSERT: &str = "INSERT INTO garbage (file_id, tries, due_ms) VALUES (?, 0, ?)";
+const INSERT: &str = "INSERT INTO garbage (file_id, tries, due_ms) VALUES";
 // Locked rows belong to another worker that is claiming them.
 const DUE: &str = "\
 SELECT id, file_id, tries FROM garbage WHERE due_ms <= ?
@@ -33,7 +35,21 @@ pub(super) async fn insert(
     file_id: &str,
     now: UnixMs,
 ) -> Result<(), DbError> {
-    Ok(on.exec_drop(INSERT, (file_id, now.0)).await?)
+    insert_all(on, &[(file_id, now)]).await
+}
+
+/// Files, and when each became garbage.
+pub(super) async fn insert_all(
+    on: &mut impl Queryable,
+    files: &[(&str, UnixMs)],
+) -> Result<(), DbError> {
+    if files.is_empty() {
+        return Ok(());
+    }
+    let sql = format!("{INSERT} {}", marks("(?, 0, ?)", files.len()));
+    let row = |(file_id, now): &(&str, UnixMs)| [(*file_id).into(), now.0.into()];
+    let values: Vec<Value> = files.iter().flat_map(row).collect();
+    Ok(on.exec_drop(sql, Params::Positional(values)).await?)
 }
 
 impl Db {

@@ -8,6 +8,7 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Params, Value};
 
 use super::node::{Row, Stored, columns};
+use super::together::marks;
 use super::{Db, DbError, Kind, Node};
 use crate::ids::{NodeId, UserId};
 use crate::media::Category;
@@ -61,8 +62,8 @@ pub(super) async fn insert(
     names: &[(NodeId, &str)],
 ) -> Result<(), DbError> {
     let rows: Vec<(u32, NodeId)> = rows_of(names);
-    for rows in rows.chunks(ROWS_MAX) {
-        let marks = vec!["(?, ?, ?)"; rows.len()].join(", ");
+    for rows in pieces(&rows) {
+        let marks = marks("(?, ?, ?)", rows.len());
         let sql = format!("INSERT IGNORE INTO name_gram (owner, gram, node) VALUES {marks}");
         let values: Vec<Value> = rows
             .iter()
@@ -79,14 +80,27 @@ pub(super) async fn remove(
     names: &[(NodeId, &str)],
 ) -> Result<(), DbError> {
     let rows: Vec<(u32, NodeId)> = rows_of(names);
-    for rows in rows.chunks(ROWS_MAX) {
-        let marks = vec!["(?, ?)"; rows.len()].join(", ");
+    for rows in pieces(&rows) {
+        let marks = marks("(?, ?)", rows.len());
         let sql = format!("DELETE FROM name_gram WHERE owner = ? AND (gram, node) IN ({marks})");
         let mut values: Vec<Value> = vec![owner.0.into()];
         values.extend(rows.iter().flat_map(|(gram, id)| [(*gram).into(), id.0.into()]));
         on.exec_drop(sql, Params::Positional(values)).await?;
     }
     Ok(())
+}
+
+/// The rows of each statement: [`ROWS_MAX`], half, a quarter or an eighth of it, then what is
+/// left. There are few lengths, so the statements are prepared already.
+fn pieces<T>(rows: &[T]) -> impl Iterator<Item = &[T]> {
+    let mut rest = rows;
+    std::iter::from_fn(move || {
+        let fits = |len: &usize| *len <= rest.len();
+        let len = (0..4).map(|halved| ROWS_MAX >> halved).find(fits).unwrap_or(rest.len());
+        let (piece, behind) = rest.split_at(len);
+        rest = behind;
+        Some(piece).filter(|piece| !piece.is_empty())
+    })
 }
 
 fn rows_of(names: &[(NodeId, &str)]) -> Vec<(u32, NodeId)> {

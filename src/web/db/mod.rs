@@ -25,6 +25,7 @@ mod place; // how a file comes into a folder
 mod resumable; // uploads that can be continued
 mod second_factor;
 mod sharing; // shares, their nodes and counters
+mod together; // small files that arrive together
 mod token;
 mod totals; // live files per category
 mod trash; // thrown away, restored, purged
@@ -43,10 +44,11 @@ pub(crate) use known::Candidate;
 pub(crate) use link_key::LinkKey;
 pub(crate) use listing::{Cursor, Order, Page, Sort};
 pub(crate) use node::{Kind, Node, Published, Stored};
-pub(crate) use place::{Bytes, Conflict, NewFile};
+pub(crate) use place::{Bytes, Conflict, NewFile, Outlook};
 pub(crate) use resumable::{Leased, NewUpload, Noted, Progress, Upload};
 pub(crate) use second_factor::SecondFactor;
 pub(crate) use sharing::{NewShare, ShareChange, ShareRow, ShareState, sort_nodes};
+pub(crate) use together::TOGETHER_MAX;
 pub(crate) use token::{ApiToken, NewToken};
 pub(crate) use trash::Back;
 pub(crate) use tree::{Actor, Change, Crumb, Refusal};

@@ -147,15 +147,7 @@ pub(super) async fn noted(
     node: Node,
     address: &str,
 ) -> Result<Published, DbError> {
-    let deed = Audit {
-        at: node.modified_ms,
-        actor: Some(owner),
-        action,
-        node: Some(node.id),
-        address,
-        detail: &node.name,
-    };
-    deed.insert(tx).await?;
+    Audit::of_node(owner, action, &node, address).insert(tx).await?;
     Ok(Published::Done(node))
 }
 

@@ -7,7 +7,7 @@
 use mysql_async::Transaction;
 use mysql_async::prelude::Queryable;
 
-use super::blob::{self, Arrived};
+use super::blob::{self, Arrived, STALE_MS, room};
 use super::node::{FileRow, Kind, NewRow, Published, Row, Stored, columns, noted};
 use super::tree::{DEPTH_MAX, live_folder, own};
 use super::{Db, DbError, Hashes, Node, commit, resumable, retry, totals, within};
@@ -15,9 +15,15 @@ use crate::ids::{BlobId, NodeId, UnixMs, UploadId, UserId};
 use crate::media::Category;
 use crate::name::Name;
 
-const TAKE_SPACE: &str =
+pub(super) const TAKE_SPACE: &str =
     "UPDATE user SET used_bytes = used_bytes + ? WHERE id = ? AND disabled_ms IS NULL";
 const GIVE_SPACE: &str = "UPDATE user SET used_bytes = used_bytes - ? WHERE id = ?";
+const OUTLOOK: &str = concat!(
+    "SELECT EXISTS(SELECT 1 FROM node WHERE owner = u.id AND live_in = ? AND name = ?), ",
+    room!(),
+    " FROM user u WHERE u.id = ? AND u.disabled_ms IS NULL"
+);
+const WAIT: &str = "SELECT id FROM user WHERE id = ? FOR UPDATE";
 const ENTRY: &str = "\
 SELECT n.id, n.kind, n.blob_id, n.size, n.category
 FROM node n WHERE n.owner = ? AND n.live_in = ? AND n.name = ? FOR UPDATE";
@@ -66,8 +72,8 @@ impl Conflict {
 /// Where the bytes of a file are.
 #[derive(Clone, Copy)]
 pub(crate) enum Bytes<'a> {
-    /// In the store since just now, under a reservation.
-    Arrived { blob: BlobId, hashes: &'a Hashes, file_id: &'a str, media_type: &'a str },
+    /// In the store since just now, under a reservation, or under none if it is small.
+    Arrived { blob: Option<BlobId>, hashes: &'a Hashes, file_id: &'a str, media_type: &'a str },
     /// A content that somebody has already; nothing was reserved for it.
     Known { blob: BlobId, hashes: &'a Hashes },
 }
@@ -98,7 +104,44 @@ impl NewFile<'_> {
     }
 }
 
+/// What would become of a file if it were there now; the next moment may change it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outlook {
+    Clear,
+    NameTaken,
+    /// The quota does not hold it.
+    Full,
+    NoUser,
+}
+
 impl Db {
+    /// Whether a file of `size` bytes may come, if its name matters under that name.
+    pub(crate) async fn outlook(
+        &self,
+        owner: UserId,
+        folder: Option<NodeId>,
+        name: Option<&Name>,
+        size: u64,
+        now: UnixMs,
+    ) -> Result<Outlook, DbError> {
+        let (folder, name) = (folder.map_or(0, |id| id.0), name.map(Name::as_str));
+        let since = now.0.saturating_sub(STALE_MS);
+        let row: Option<(bool, bool)> =
+            self.first(OUTLOOK, (folder, name, size, since, owner.0)).await?;
+        Ok(match row {
+            None => Outlook::NoUser,
+            Some((true, _)) => Outlook::NameTaken,
+            Some((_, false)) => Outlook::Full,
+            Some((false, true)) => Outlook::Clear,
+        })
+    }
+
+    /// Waits for the transaction that is changing what the user has, if there is one.
+    pub(crate) async fn wait_for(&self, owner: UserId) -> Result<(), DbError> {
+        let _: Option<u64> = self.first(WAIT, (owner.0,)).await?;
+        Ok(())
+    }
+
     /// Makes a file visible, counts it and its space, all in one transaction. On anything but
     /// `Done` nothing has changed, and the reservation is still there.
     pub(crate) async fn publish(&self, new: &NewFile<'_>) -> Result<Published, DbError> {
@@ -135,14 +178,14 @@ async fn publish_in(
     tx: &mut Transaction<'static>,
     new: &NewFile<'_>,
 ) -> Result<Published, DbError> {
-    if matches!(new.bytes, Bytes::Known { .. })
-        && !blob::has_room(tx, new.owner, new.size, new.at).await?
-    {
-        return Ok(Published::Full);
-    }
     let counted = tx.exec_iter(TAKE_SPACE, (new.size, new.owner.0)).await?.affected_rows();
     if counted == 0 {
         return Ok(Published::NoUser);
+    }
+    // What was reserved has room already.
+    let reserved = matches!(new.bytes, Bytes::Arrived { blob: Some(_), .. });
+    if !reserved && !blob::fits(tx, new.owner, new.at).await? {
+        return Ok(Published::Full);
     }
     let Some(above) = live_folder(tx, new.owner, new.parent).await? else {
         return Ok(Published::NoFolder);
