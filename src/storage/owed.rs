@@ -107,8 +107,15 @@ impl Owed {
     /// Forgets the note of a change that did not happen; where that is not certain it stays for
     /// the next start. Blocks.
     pub(crate) fn forget_if(self, certain: bool) {
-        if certain {
-            self.forget();
+        if certain { self.forget() } else { self.stay() }
+    }
+
+    /// The change failed on the way and may be there for good: without its note it would never be
+    /// recorded, and a disk that has just failed need not keep to the order of its journal. Blocks.
+    pub(crate) fn stay(self) {
+        let dir = self.path.parent().unwrap_or(&self.path);
+        if let Err(error) = self.disk.sync_dir(dir) {
+            log::warn!("sync the note {}: {error}", self.path.display());
         }
     }
 

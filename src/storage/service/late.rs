@@ -142,6 +142,7 @@ mod tests {
     };
 
     const ENOSPC: i32 = 28;
+    const EIO: i32 = 5;
     const OLD: &str = "a\u{2}old";
     const NEW: &str = "a\u{2}new";
 
@@ -251,6 +252,35 @@ mod tests {
             }
         }
         assert!(0 < refused, "the log refused no record");
+    }
+
+    #[tokio::test]
+    async fn metadata_of_a_change_that_failed_are_recorded_though_the_power_fails() {
+        for nth in 1.. {
+            let disk = SimulatedDisk::with_dirs(&["/base", "/base/data", SYNC]);
+            let mut served = Served::open(&disk);
+            let name = served.upload(b"content").await.unwrap();
+            served.set_metadata(&name, OLD).await.unwrap();
+            disk.plan(Plan::Fail(nth, EIO));
+            let told = served.set_metadata(&name, NEW).await;
+            let effects = disk.effects();
+            served.close().await;
+            for seed in 0..32 {
+                let disk = disk.after_power_loss(&mut Chance(seed));
+                Served::finish(&disk).unwrap();
+                let files = disk.files();
+                let log = &files[&Path::new(SYNC).join("binlog.000")];
+                // Once too often does no harm.
+                let recorded = String::from_utf8_lossy(log).contains(&format!(" U {name}-m\n"));
+                let is_new = files[&path(&format!("{name}-m"))] == NEW.as_bytes();
+                assert!(recorded || !is_new, "effect {nth}, seed {seed}: {told:?}");
+                assert!(is_new || told.is_err(), "effect {nth}, seed {seed}: acknowledged");
+            }
+            if effects < nth {
+                assert_eq!(told, Ok(()));
+                break;
+            }
+        }
     }
 
     #[tokio::test]

@@ -368,10 +368,14 @@ fn take_back(store: &Store, placed: Placed, undo: Undo, synced: bool) -> bool {
             owed.forget();
             true
         }
-        Ok(()) => false,
+        Ok(()) => {
+            owed.stay();
+            false
+        }
         Err(error) => {
             log::error!("take back {name} after a failed upload: {error}: {}", error.io());
             store.distrust(name.store_path(), &error);
+            owed.clone().stay();
             store.owe(record, owed);
             false
         }
