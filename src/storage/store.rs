@@ -5,7 +5,7 @@
 //! which put changes of one file in order. Knows nothing of connections.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     hash::{DefaultHasher, Hash as _, Hasher as _},
     net::IpAddr,
     path::PathBuf,
@@ -120,6 +120,8 @@ pub(crate) struct Store {
     turns: Vec<AtomicU64>,
     /// Changes whose records the log refused.
     owing: Mutex<Vec<(Record, Owed)>>,
+    /// Files whose edits have failed half way: a restart completes them.
+    half_edited: Mutex<BTreeSet<String>>,
     /// The next store path in turn, or the one chosen by free space.
     next_path: AtomicUsize,
 }
@@ -198,6 +200,7 @@ impl Store {
             changing,
             turns,
             owing: Mutex::default(),
+            half_edited: Mutex::default(),
             next_path: AtomicUsize::new(0),
         }
     }
@@ -367,6 +370,17 @@ impl Store {
     /// All that is owed, to be recorded now or handed back.
     pub(crate) fn take_owing(&self) -> Vec<(Record, Owed)> {
         std::mem::take(&mut *self.owing.lock().expect("no code panics while holding this lock"))
+    }
+
+    /// An edit of `name` has failed half way, and retires its store path: few can.
+    pub(crate) fn leave_half_edited(&self, name: &FileName) {
+        let mut names = self.half_edited.lock().expect("no code panics while holding this lock");
+        names.insert(name.as_str().to_owned());
+    }
+
+    /// Whether what is read of this file is no damage, but an edit that a restart completes.
+    pub(crate) fn is_half_edited(&self, name: &str) -> bool {
+        self.half_edited.lock().expect("no code panics while holding this lock").contains(name)
     }
 
     /// Whether a file of this name, created at `at`, was deleted here.

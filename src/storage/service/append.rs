@@ -423,7 +423,9 @@ pub(super) fn apply_edit(
                 let new = Note::written(note_path.clone(), staged.file(), edit.clone());
                 let applied = apply(&new, target, full);
                 note = Some(new);
-                applied.and_then(|()| summed(store, name, target, &changing, kept))
+                applied
+                    .and_then(|()| summed(store, name, target, &changing, kept))
+                    .inspect_err(|_| store.leave_half_edited(name))
             }
             Step::Log | Step::Forget => break,
         };

@@ -416,6 +416,31 @@ async fn an_edit_happens_wholly_or_not_at_all() {
     }
 }
 
+#[tokio::test]
+async fn content_of_an_edit_that_failed_half_way_is_told_from_damage() {
+    let mut unreadable = 0;
+    for nth in 1.. {
+        let disk = SimulatedDisk::with_dirs(&["/base", "/base/data", SYNC]);
+        let mut served = Served::open(&disk);
+        let name = served.upload_as(23, APPENDER).await.unwrap();
+        disk.plan(Plan::Fail(nth, EIO));
+        let told = served.edit(&name, None, b"more").await;
+        let effects = disk.effects();
+        disk.plan(Plan::Nothing);
+        let parsed = FileName::parse(&name, 1).unwrap();
+        let (_, file) = served.store.file(&parsed).unwrap();
+        if super::read::whole(&served.store, &parsed, file, 1000).is_err() {
+            unreadable += 1;
+            assert!(served.store.is_half_edited(&name), "effect {nth}: {told:?}");
+        }
+        served.close().await;
+        if effects < nth {
+            break;
+        }
+    }
+    assert!(0 < unreadable, "no edit was left half way");
+}
+
 /// One truncation under `plan`, then the disks that may be left of it.
 async fn cut_under(
     size: u64,

@@ -49,6 +49,8 @@ pub(crate) enum DeliverError {
     Disk(#[from] std::io::Error),
     #[error("the file was replaced whenever it was read")]
     Replaced,
+    #[error("an edit of it failed half way: a restart of this storage completes it")]
+    HalfEdited,
 }
 
 /// Why nothing was answered.
@@ -78,7 +80,7 @@ pub(super) async fn deliver(
             Err(NotReady::Poison(why)) => return Outcome::Aside(why.0.to_owned()),
             Err(NotReady::Disk(error)) => return Outcome::Failed(error.into()),
             Err(NotReady::Replaced) => return Outcome::Failed(DeliverError::Replaced),
-            Err(damaged) => return Outcome::Aside(damaged.to_string()),
+            Err(damaged) => return unreadable(store, record, &damaged),
         };
         if prepared.task == Task::Skip {
             return Outcome::Skipped;
@@ -100,7 +102,7 @@ pub(super) async fn deliver(
             Err(SendError::NotReady(NotReady::Replaced)) => {
                 return Outcome::Failed(DeliverError::Replaced);
             }
-            Err(SendError::NotReady(damaged)) => return Outcome::Aside(damaged.to_string()),
+            Err(SendError::NotReady(damaged)) => return unreadable(store, record, &damaged),
         };
         let is_file = matches!(task, Task::Whole { .. });
         match verdict(&task, status, tries) {
@@ -125,6 +127,15 @@ pub(super) async fn deliver(
             Verdict::Aside => return Outcome::Aside(format!("the peer answered {status}")),
         }
     }
+}
+
+/// Damaged content is given to nobody. That of an edit that failed half way will be whole again,
+/// and set aside its record would be missing at the peer for ever.
+fn unreadable(store: &Store, record: &Record, damaged: &NotReady) -> Outcome {
+    if store.is_half_edited(&record.name) {
+        return Outcome::Failed(DeliverError::HalfEdited);
+    }
+    Outcome::Aside(damaged.to_string())
 }
 
 /// What to send a peer whose copy has not the length that `task` cuts from; nothing if its copy
