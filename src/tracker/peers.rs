@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use log::{debug, error, info};
+use log::{Level, debug, info, log};
 use net::conn::{Conn, ConnError, Limits};
 use net::ports::{Fut, World};
 use net::shutdown::Stop;
@@ -40,6 +40,13 @@ enum PeerError {
     Refused(Status),
     #[error("its answer is malformed: {0}")]
     Malformed(#[from] DecodeError),
+}
+
+impl PeerError {
+    /// Whether it could not be reached, or went.
+    fn is_away(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Conn(_))
+    }
 }
 
 /// What the tasks that talk to other trackers share.
@@ -232,7 +239,10 @@ impl Peers {
             Source::Nobody => Ok(()),
             Source::Later => Err(Status::EAGAIN),
             Source::From(peer) => self.take_over(&peer).await.map_err(|cause| {
-                error!("take over the state of tracker {}: {cause:#}", name(&peer));
+                // One that dies meanwhile is asked at the next join again.
+                let away = cause.downcast_ref().is_some_and(PeerError::is_away);
+                let level = if away { Level::Warn } else { Level::Error };
+                log!(level, "take over the state of tracker {}: {cause:#}", name(&peer));
                 Status::EAGAIN
             }),
         }

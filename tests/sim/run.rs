@@ -108,8 +108,9 @@ pub(crate) fn run(seed: Seed, dir: &Path, trace: Option<&Path>) -> Report {
     if kept && !broken.is_empty() {
         cluster.write_disks(&dir.join("disks"));
     }
-    drop(cluster);
+    // What the programs say while they are taken away is no finding.
     let (trace, errors) = trace::end();
+    drop(cluster);
     if !faults.is_rough() {
         // Said as an alarm: the setting was to answer with one copy then.
         broken.extend(errors.into_iter().filter(|line| !line.contains("copies = 2")));
